@@ -121,9 +121,9 @@ def support_by(converter: Converter, program: Program) -> TargetSupport:
         operator = next((word for word in words if word in types), words[0])
         obstacle = Obstacle(operator=operator, reason=reason)
         return TargetSupport(target=target, tool=tool, support="no", obstacles=(obstacle,))
-    parameters = _parameters(program)
+    parameters, producers = _parameters(program), rewritten.producers()
     obstacles = tuple(
-        Obstacle(operator=op.type, layer=layer_of(rewritten, op, parameters), number=number, reason=reason)
+        Obstacle(operator=op.type, layer=layer_of(rewritten, op, parameters, producers), number=number, reason=reason)
         for number, op in enumerate(rewritten.all_ops())
         if (reason := _obstacle(rewritten, op, converter))
     )

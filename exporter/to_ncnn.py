@@ -30,7 +30,7 @@ class ToNcnn:
     """Converts ONNX to `model.ncnn.param` and `model.ncnn.bin` with pnnx."""
 
     kind = "to_ncnn"
-    version = "3"
+    version = "4"
     accepts = Format.ONNX
     produces = Format.NCNN
     needs = ("ncnn", "pnnx")

@@ -15,7 +15,7 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.exporter.inspect import TargetSupport
@@ -67,13 +67,15 @@ class NcnnTarget(ExportTarget):
         """Extends the base class's report with operators that ncnn has no layer or no axis for."""
         from segexport.exporter.argmax_outside import scores_of
         from segexport.exporter.inspect import Obstacle
+        from segexport.exporter.layers import layer_of
 
         program = scores_of(program)
         (found,) = super().verdict_before(program)
+        readers, producers = program.consumers(), program.producers()
         lacking = tuple(
-            Obstacle(operator=op.type, number=number, reason=reason)
+            Obstacle(operator=op.type, layer=layer_of(program, op, None, producers), number=number, reason=reason)
             for number, op in enumerate(program.all_ops())
-            if (reason := _lacking(program, op))
+            if (reason := _lacking(program, op, readers))
         )
         if not lacking:
             return (found,)
@@ -85,16 +87,27 @@ class NcnnTarget(ExportTarget):
         return NcnnSide(diagnosed)
 
 
-def _lacking(program: Program, op: Op) -> str:
+def _lacking(program: Program, op: Op, readers: Mapping[str, Sequence[Op]]) -> str:
     """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
     if op.type in _INDEXED:
         return _NO_INDICES
     axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
-    if axes and axes[0] != 0:
+    if axes and axes[0] != 0 and not _gives_parts(axes, readers.get(op.output("Out") or "", ())):
         return _NO_BATCH_AXIS
     out = op.output("Out") or ""
     if out in program.vars and program.vars[out].is_tensor and len(program.shape(out)) > _MOST_AXES:
         return f"ncnn's tensors have at most {_MOST_AXES - 1} axes beside the batch axis"
     return ""
+
+
+def _gives_parts(axes: Sequence[int], readers: Sequence[Op]) -> bool:
+    """Whether all readers take one index of the first axis, and the batch axis comes next: `onnx_parts_first` helps."""
+    return axes[1:2] == [0] and len(readers) > 0 and all(_takes_one(reader) for reader in readers)
+
+
+def _takes_one(op: Op) -> bool:
+    if op.type in ("unbind", "unstack"):
+        return op.attr("axis", 0) == 0
+    return op.type == "slice" and op.attr("axes") == [0] and op.attr("decrease_axis") == [0]

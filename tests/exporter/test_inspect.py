@@ -92,16 +92,15 @@ def test_a_refusal_of_a_rewrite_is_a_verdict() -> None:
 
 @pytest.mark.shared
 def test_what_of_the_zoo_each_export_takes(shared_dir: Path) -> None:
-    """As measured: ncnn takes no pool with indices, and no attention that moves the batch axis; these four take all."""
+    """As measured: ncnn takes no pool with indices, and no windows that move the batch axis; these four take all."""
     missing = {}
     for path in sorted((shared_dir / "zoo").glob("*.pdmodel")):
         for found in inspect(read_graph(path)).targets:
             if found.support == "no":
                 missing.setdefault(found.target, {})[path.stem] = {obstacle.operator for obstacle in found.obstacles}
     assert not [target for target in missing if target.startswith(("onnx", "paddle-lite", "openvino", "mnn"))]
-    segformers = {f"segformer_b{size}": {"transpose2"} for size in range(5)}
     maskformers = {f"maskformer_{size}": {"reshape2", "transpose2"} for size in ("small", "tiny")}
-    assert missing["ncnn"] == segformers | maskformers | {"enet": {"max_pool2d_with_index", "unpool"}}
+    assert missing["ncnn"] == maskformers | {"enet": {"max_pool2d_with_index", "unpool"}}
 
 
 @pytest.mark.shared

@@ -199,6 +199,52 @@ def moved(axes: list[int], *shapes: tuple[int, ...]) -> Program:
     return graph.program(graph.op("reshape2", {"X": value}, (1, 4, 8, 8), shape=[1, 4, 8, 8]))
 
 
+def attention(taken: str, heads: int = 2) -> Program:
+    """Queries, keys and values of one product, as transformers compute them, over the pixels of an image."""
+    side, width = 8, 4
+    tokens, channels = side * side, heads * width
+    graph, plain = Graph(), {"trans_x": False, "trans_y": False}
+    flat = graph.op("reshape2", {"X": graph.feed(1, 3, side, side)}, (1, 3, tokens), shape=[1, 3, tokens])
+    value = graph.op("transpose2", {"X": flat}, (1, tokens, 3), axis=[0, 2, 1])
+    value = graph.op("matmul_v2", {"X": value, "Y": graph.noise(3, 3 * channels)}, (1, tokens, 3 * channels), **plain)
+    apart = (1, tokens, 3, heads, width)
+    value = graph.op("reshape2", {"X": value}, apart, shape=list(apart))
+    value = graph.op("transpose2", {"X": value}, (3, 1, heads, tokens, width), axis=[2, 0, 3, 1, 4])
+    one = (1, heads, tokens, width)
+    query, key, values = _thirds(graph, value, one, taken)
+    key = graph.op("transpose2", {"X": key}, (1, heads, width, tokens), axis=[0, 1, 3, 2])
+    scores = graph.op("matmul_v2", {"X": query, "Y": key}, (1, heads, tokens, tokens), **plain)
+    scores = graph.op("softmax", {"X": scores}, (1, heads, tokens, tokens), axis=-1)
+    value = graph.op("matmul_v2", {"X": scores, "Y": values}, one, **plain)
+    value = graph.op("transpose2", {"X": value}, (1, tokens, heads, width), axis=[0, 2, 1, 3])
+    value = graph.op("reshape2", {"X": value}, (1, tokens, channels), shape=[1, tokens, channels])
+    value = graph.op("transpose2", {"X": value}, (1, channels, tokens), axis=[0, 2, 1])
+    image = (1, channels, side, side)
+    return graph.program(graph.op("reshape2", {"X": value}, image, shape=list(image)))
+
+
+def _thirds(graph: Graph, value: str, dims: tuple[int, ...], taken: str) -> list[str]:
+    if taken == "slice":
+        cut = {"axes": [0], "decrease_axis": [0], "infer_flags": [1]}
+        return [graph.op("slice", {"Input": value}, dims, starts=[n], ends=[n + 1], **cut) for n in range(3)]
+    graph.op("unbind", {"X": value}, dims, axis=0)
+    made = graph.last().outputs["Out"]
+    made += [graph.twin(made[0]) for _ in range(2)]
+    return made
+
+
+@pytest.mark.parametrize("taken", ["slice", "unbind"])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_parts_of_attention_are_taken_before_the_batch_axis_moves(workshop, taken, heads):
+    program, target = attention(taken, heads), target_named("ncnn")
+    (verdict,) = target.verdict_before(program)
+    assert verdict.support != "no", verdict.obstacles
+    source = workshop.made(make_step("to_onnx", {}), workshop.imported(program, f"{taken}{heads}"))
+    expected, found = outputs(source, OnnxRuntime()), outputs(workshop.made(ToNcnn(), source), NcnnRuntime())
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert expected.std() > 0.01
+
+
 @pytest.mark.parametrize(
     ("axes", "shapes", "operator", "said"),
     [

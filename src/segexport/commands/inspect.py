@@ -9,7 +9,7 @@ from pathlib import Path
 from segexport.artifact import Manifest, read_artifact
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.exporter.inspect import Inspection, TargetSupport
+from segexport.exporter.inspect import Inspection, Obstacle, TargetSupport
 from segexport.exporter.inspect import inspect as inspect_program
 from segexport.exporter.mask_output import FIRST, MASKS, mask_of
 from segexport.files.store import Store
@@ -139,8 +139,21 @@ def _operators(found: Inspection, *, color: bool, width: int) -> str:
 def _targets(targets: tuple[TargetSupport, ...], *, color: bool, width: int) -> str:
     rows = []
     for target in targets:
-        why = "; ".join(f"{o.operator} ({o.layer}): {o.reason}" if o.layer else o.reason for o in target.obstacles)
+        why = "; ".join(_obstacles(target))
         rows.append((target.target, target.support, why or "; ".join(target.rewrites)))
     return table(
         ("export", "supported", "rewrites, or what is in the way"), rows, title="Exports", color=color, width=width
     )
+
+
+def _obstacles(target: TargetSupport) -> list[str]:
+    """Each operator with the reason; several of one type for one reason are counted, and the first layer is named."""
+    alike: dict[tuple[str, str], list[Obstacle]] = {}
+    for one in target.obstacles:
+        alike.setdefault((one.operator, one.reason), []).append(one)
+    found = []
+    for (operator, reason), ones in alike.items():
+        more = f", and {len(ones) - 1} more" if len(ones) > 1 else ""
+        where = f" ({ones[0].layer}{more})" if ones[0].layer else ""
+        found.append(f"{operator}{where}: {reason}")
+    return found
