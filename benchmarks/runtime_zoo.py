@@ -1,4 +1,4 @@
-"""Converts every graph of the zoo to OpenVINO, MNN, ncnn and LiteRT in fp32, and tests whether `inspect` predicts failures.
+"""Converts every graph of the zoo in fp32 to four targets, and tests whether `inspect` predicts failures.
 
     python benchmarks/runtime_zoo.py GRAPH.pdmodel ... --work DIR [--side 128] [--to NAME ...] [--again] [-o FILE]
 
