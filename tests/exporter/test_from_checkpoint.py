@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from installed import require_worker
+from tiny_checkpoint import tiny_checkpoint
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, StorageError, WorkerFailed
@@ -112,36 +112,12 @@ def test_a_configuration_of_other_classes_is_told_both_numbers(checkpoints, tmp_
 
 def test_a_checkout_is_built_from_in_place_of_the_package(checkpoints, tmp_path):
     """A package of the user's own, whose FastSCNN is no network of PaddleSeg's."""
-    checkout = tmp_path / "PaddleSeg"
-    (checkout / "paddleseg" / "cvlibs").mkdir(parents=True)
-    (checkout / "paddleseg" / "utils").mkdir()
-    (checkout / "paddleseg" / "__init__.py").write_text("__version__ = '2.5.0'\nfrom . import models\n")
-    (checkout / "paddleseg" / "cvlibs" / "__init__.py").write_text("")
-    (checkout / "paddleseg" / "cvlibs" / "manager.py").write_text(
-        "class _Kind:\n    def __init__(self): self.components_dict = {}\n"
-        "MODELS, BACKBONES, DATASETS = _Kind(), _Kind(), _Kind()\n"
-    )
-    (checkout / "paddleseg" / "utils" / "__init__.py").write_text("")
-    (checkout / "paddleseg" / "utils" / "utils.py").write_text("")
-    (checkout / "paddleseg" / "models.py").write_text(
-        "import paddle\nfrom paddleseg.cvlibs import manager\n"
-        "class Tiny(paddle.nn.Layer):\n"
-        "    def __init__(self, num_classes):\n"
-        "        super().__init__()\n"
-        "        self.conv = paddle.nn.Conv2D(3, num_classes, 1)\n"
-        "    def forward(self, x): return [self.conv(x)]\n"
-        "manager.MODELS.components_dict['Tiny'] = Tiny\n"
-    )
-    (tmp_path / "tiny.yml").write_text("model: {type: Tiny, num_classes: 4}\n")
-    weights = {"conv.weight": np.ones((4, 3, 1, 1), np.float32), "conv.bias": np.arange(4, dtype=np.float32)}
-    (tmp_path / "tiny.pdparams").write_bytes(pickle.dumps(weights))
-    options = ImportOptions(config=tmp_path / "tiny.yml", paddleseg=checkout)
-    found = import_model(tmp_path / "tiny.pdparams", options, Store(tmp_path / "store"))
+    tiny = tiny_checkpoint(tmp_path)
+    options = ImportOptions(config=tiny.config, paddleseg=tiny.checkout)
+    found = import_model(tiny.weights, options, Store(tmp_path / "store"))
     assert found.manifest.num_classes == 4
     with pytest.raises(InputError, match="no checkout of PaddleSeg"):
-        import_model(
-            tmp_path / "tiny.pdparams", options.model_copy(update={"paddleseg": tmp_path}), Store(tmp_path / "store")
-        )
+        import_model(tiny.weights, options.model_copy(update={"paddleseg": tmp_path}), Store(tmp_path / "store"))
 
 
 def test_a_full_folder_for_temporary_files_is_told(tmp_path, monkeypatch):

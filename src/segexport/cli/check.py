@@ -19,6 +19,7 @@ from segexport.cli.options import (
     SPLIT,
     THREADS,
     against_baseline,
+    checkpoint,
     chosen,
     format_option,
     grouping,
@@ -44,6 +45,7 @@ from segexport.cli.shown_report import finish, show
 @LABEL_MAP
 @PREPROCESS
 @LABELS
+@checkpoint("--reference")
 @LIMIT
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")

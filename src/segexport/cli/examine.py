@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command
-from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, format_option, import_options
+from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, checkpoint, format_option, import_options
 
 
 @click.command(
@@ -18,12 +18,22 @@ from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, format_option, i
 )
 @click.argument("export", type=FILE)
 @click.option("--reference", type=FILE, required=True, help="Original model of the export.")
+@checkpoint("--reference")
 @click.option("--image", type=FILE, required=True, help="Image on which the two models differ.")
 @THREADS
 @format_option(click.Choice(["table", "json", "html"]))
 @click.option("-o", "--output", type=FILE, help="Folder for the report and a minimal model with the fault.")
 @click.pass_obj
-def diagnose(console: Any, export: Path, output: Path | None, form: str, **options: Any) -> None:
+def diagnose(
+    console: Any,
+    export: Path,
+    output: Path | None,
+    form: str,
+    reference: Path,
+    image: Path,
+    threads: int,
+    **importing: Any,
+) -> None:
     """Find the first operator that differs from the original model.
 
     Exit code 1: an operator differs.
@@ -32,7 +42,8 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     from segexport.diagnose.report import render
 
     say = console()
-    found = diagnose(export, output, **options, feedback=say)
+    given = {"reference": reference, "image": image, "importing": import_options(importing)}
+    found = diagnose(export, output, **given, threads=threads, feedback=say)
     say.data(render(found, form, width=say.stdout_width, color=say.stdout_color))
     sys.exit(1 if found.findings else 0)
 
@@ -93,16 +104,21 @@ def bench(console: Any, exports: tuple[Path, ...], form: str, count: bool, **opt
 
 
 @click.command(
-    cls=Command, examples=["segexport inspect inference_model/", "segexport inspect out/onnx-int8 --format json"]
+    cls=Command,
+    examples=[
+        "segexport inspect inference_model/",
+        "segexport inspect out/onnx-int8 --format json",
+        "segexport inspect best_model/model.pdparams --config pp_liteseg.yml",
+    ],
 )
-@click.argument("path", type=FILE)
+@click.argument("model", type=FILE)
+@checkpoint("MODEL")
 @click.option("--input-size", metavar="WxH", help="Size for a dynamic input, in pixels; the costs depend on it.")
 @format_option(TABLE_OR_JSON)
 @click.pass_obj
-def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None:
-    """Show structure, cost and target support of a model."""
+def inspect(console: Any, model: Path, form: str, **options: Any) -> None:
+    """Show structure, cost and target support of MODEL."""
     from segexport.commands.inspect import inspect
 
     say = console()
-    options = import_options({"input_size": input_size})
-    say.data(inspect(path, options).render(form, color=say.stdout_color, width=say.stdout_width))
+    say.data(inspect(model, import_options(options)).render(form, color=say.stdout_color, width=say.stdout_width))

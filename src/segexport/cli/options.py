@@ -76,6 +76,28 @@ class TargetName(click.ParamType):
         return value
 
 
+def checkpoint(model: str) -> Any:
+    """Adds `--config` and `--paddleseg`, for a model that may be a training checkpoint.
+
+    Args:
+        model: The argument or option that names the model.
+    """
+
+    def add(command: Any) -> Any:
+        for option in (
+            click.option("--paddleseg", type=FILE, help="Checkout of PaddleSeg to use with --config.  [default: 2.8]"),
+            click.option(
+                "--config",
+                type=FILE,
+                help=f"PaddleSeg configuration that {model}, a training checkpoint, was trained with.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def importing(command: Any) -> Any:
     """Adds the options of commands that read a model: settings that are missing or wrong in its files."""
     for option in (
@@ -101,10 +123,7 @@ def importing(command: Any) -> Any:
         LABELS,
         click.option("--mask-output", metavar="NAME", help="Model output that holds the mask, if there are several."),
         click.option("--input-size", metavar="WxH", help="Fix a dynamic input size, in pixels."),
-        click.option("--paddleseg", type=FILE, help="Checkout of PaddleSeg to use with --config.  [default: 2.8]"),
-        click.option(
-            "--config", type=FILE, help="PaddleSeg configuration that MODEL, a training checkpoint, was trained with."
-        ),
+        checkpoint("MODEL"),
     ):
         command = option(command)
     return command

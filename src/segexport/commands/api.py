@@ -164,7 +164,9 @@ def check(
 
     paths = {"reference": reference, "data": data, "golden": golden, **options}
     given = CheckOptions(
-        **_with_paths(paths, "reference", "data", "golden", "label_map", "preprocess", "labels", "baseline")
+        **_with_paths(
+            paths, "reference", "data", "golden", "label_map", "preprocess", "labels", "config", "paddleseg", "baseline"
+        )
     )
     names = [exports] if isinstance(exports, str | Path) else exports
     return run_check([Path(one) for one in names], _or_none(output), given, feedback=feedback)
@@ -294,6 +296,7 @@ def diagnose(
     reference: AnyPath,
     image: AnyPath,
     threads: int = 1,
+    importing: ImportOptions | None = None,
     feedback: Feedback = SILENCE,
 ) -> Diagnosis:
     """Finds the first operator of an export whose result differs from the original model's.
@@ -301,6 +304,7 @@ def diagnose(
     Args:
         output: Folder for the report and a minimal model with the fault; None: no files.
         image: An image on which the two differ.
+        importing: Information that the reference's files lack, such as the `config` of a checkpoint.
 
     Raises:
         SegexportError: The export or the reference cannot be read or run.
@@ -311,7 +315,7 @@ def diagnose(
     """
     from segexport.commands.diagnose import diagnose as run_diagnosis
 
-    where = {"reference": Path(reference), "image": Path(image)}
+    where = {"reference": Path(reference), "image": Path(image), "importing": importing}
     return run_diagnosis(Path(export), _or_none(output), **where, threads=threads, feedback=feedback)
 
 
@@ -403,12 +407,15 @@ def record_reference(
     return run_recording(*where, _importing(importing), given, feedback=feedback)
 
 
-def inspect(model: AnyPath, *, input_size: tuple[int, int] | None = None) -> ModelDescription:
+def inspect(
+    model: AnyPath, *, input_size: tuple[int, int] | None = None, importing: ImportOptions | None = None
+) -> ModelDescription:
     """Describes a model: structure, cost, and the targets that support it. Converts nothing.
 
     Args:
-        model: A Paddle export, or an artifact in any format.
+        model: A Paddle export, a training checkpoint, or an artifact in any format.
         input_size: (width, height) in pixels for a dynamic input size; the costs depend on it.
+        importing: Other information that the files lack, such as the `config` of a checkpoint.
 
     Raises:
         SegexportError: The model cannot be read.
@@ -419,9 +426,11 @@ def inspect(model: AnyPath, *, input_size: tuple[int, int] | None = None) -> Mod
         [('onnx', 'after rewrites'), ('paddle-lite', 'as it is')]
     """
     from segexport.commands.inspect import inspect as describe
-    from segexport.exporter.import_options import ImportOptions
 
-    return describe(Path(model), ImportOptions(input_size=input_size))
+    options = _importing(importing)
+    return describe(
+        Path(model), options if input_size is None else options.model_copy(update={"input_size": input_size})
+    )
 
 
 def evaluate(

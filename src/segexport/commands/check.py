@@ -74,6 +74,7 @@ class CheckOptions(BaselineOptions):
         golden: A golden pack, instead of `reference` and `data`.
         label_map: YAML file: class of the model -> class of the data, by name or by id.
         preprocess, labels: Files with the reference's preprocessing and labels, as in an import.
+        config, paddleseg: Configuration of a reference that is a training checkpoint, and the checkout that builds it.
         device, reference_device: Device of the exports, and of the reference.
         runtime: Names of runtimes; each one gets a row per export that it supports.
         count: Whether instructions of one inference are counted.
@@ -91,6 +92,8 @@ class CheckOptions(BaselineOptions):
     label_map: Path | None = None
     preprocess: Path | None = None
     labels: Path | None = None
+    config: Path | None = None
+    paddleseg: Path | None = None
     limit: int | None = None
     device: str = "cpu"
     runtime: tuple[str, ...] = ()
@@ -206,7 +209,7 @@ def open_reference(
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
         if importing.model_copy(update={"tiles": None}) != ImportOptions():
             raise InputError(
-                f"{path}: a recorded reference, with --preprocess or --labels",
+                f"{path}: a recorded reference, with --preprocess, --labels, --config or --paddleseg",
                 cause="a recording holds the model's own",
                 hint="give them to `segexport reference record`",
             )
@@ -223,6 +226,8 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
             raise InputError("--golden replaces --reference and --data: give one or the other")
         if options.tiles is not None:
             raise InputError("--golden and --tile-size cannot be combined", cause="a pack's images are run whole")
+        if options.config is not None:
+            raise InputError("--golden and --config cannot be combined", cause="a pack has the reference's results")
         if options.groups is not None:
             raise InputError("--golden and --groups cannot be combined", hint="a pack contains its groups")
         with open_pack(golden) as pack:
@@ -240,7 +245,7 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
         )
     data = open_data(root, options.split, groups=options.groups)
     limited = data.at_most(options.limit)
-    given = {name: file for name in ("preprocess", "labels") if (file := getattr(options, name)) is not None}
+    given = {name: getattr(options, name) for name in ("preprocess", "labels", "config", "paddleseg")}
     importing = ImportOptions.from_strings(**given).model_copy(update={"tiles": options.tiles})
     original = open_reference(reference, data, limited, _check_recipe(options), importing)
     tiled = tuple(_in_tiles(export, options.tiles) for export in _exports(exports, original.artifact))
@@ -266,7 +271,7 @@ def places_of(exports: Sequence[Path], options: CheckOptions) -> Places:
     """The paths of a check's models and images."""
     reference = options.reference
     recorded = reference is not None and reference.is_file() and looks_like_archive(reference)
-    return Places(_named(exports), None if recorded else reference, options.data)
+    return Places(_named(exports), None if recorded else reference, options.data, options.config)
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:

@@ -25,17 +25,23 @@ def diagnose(
     *,
     reference: Path,
     image: Path,
+    importing: ImportOptions | None = None,
     threads: int = 1,
     feedback: Feedback = SILENCE,
 ) -> Diagnosis:
-    """Finds the operator that broke an export; writes the report and a minimal model with the fault into `output`."""
+    """Finds the operator that broke an export; writes the report and a minimal model with the fault into `output`.
+
+    Args:
+        importing: Information that the reference's files lack, such as the configuration of a checkpoint.
+    """
     if output is not None:
         require_free(output)
     export = read_artifact(path)
     pixels = decode_image(image, pixels=export.manifest.preprocess.pixels)
     require_feature(export, "diagnose", "diagnose")
     names = tuple(label.name for label in export.manifest.labels)
-    options, store = ImportOptions(fallback_labels=names), Store()
+    options = (importing or ImportOptions()).model_copy(update={"fallback_labels": names})
+    store = Store()
     own = import_model(reference, options, store)
     height, width = export.manifest.inputs[0].channels_first.shape[2:]
     if -1 in own.manifest.inputs[0].shape[2:] and -1 not in (width, height) and own.path != reference:

@@ -63,13 +63,13 @@ class ModelDescription:
 
 
 def inspect(path: Path, options: ImportOptions) -> ModelDescription:
-    """Describes a Paddle model in full, or an export in another format by its manifest.
+    """Describes a Paddle model or a checkpoint in full, or an export in another format by its manifest.
 
     Raises:
         InputError: The model cannot be read.
     """
-    files = find_model(path)
-    if files.kind == "artifact":
+    files = find_model(path) if options.config is None else None
+    if files is not None and files.kind == "artifact":
         artifact = read_artifact(files.folder)
         if artifact.manifest.format != Format.PADDLE:
             return ModelDescription(artifact.manifest, artifact.size_bytes)

@@ -146,12 +146,14 @@ class Places:
     Attributes:
         exports: Name of an export -> its folder.
         reference: The original model; None if it is not on this machine.
+        config: Configuration of a reference that is a training checkpoint.
         data: The base folder of image names.
     """
 
     exports: Mapping[str, Path] = field(default_factory=dict)
     reference: Path | None = None
     data: Path | None = None
+    config: Path | None = None
 
 
 def where_to_look(report: Report, places: Places) -> str:
@@ -165,6 +167,7 @@ def where_to_look(report: Report, places: Places) -> str:
             name = export.worst_images[0].image
             image = name if places.data is None else places.data / name
             words = [places.exports.get(export.name, export.name), "--reference", places.reference or "MODEL"]
+            words += [] if places.config is None else ["--config", places.config]
             command = shlex.join(map(str, [*words, "--image", image]))
             return f"the layer behind it: segexport diagnose {command}"
     return ""
