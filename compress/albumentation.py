@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import InputError, UnreadableError
 
 _own = threading.local()  # a pipeline stores its random state: each thread needs one
 
@@ -62,7 +62,7 @@ def build(text: str) -> Any:
     try:
         return library.from_dict(json.loads(text))
     except Exception as error:  # the library raises many types for unknown names and wrong arguments
-        raise InputError(
+        raise UnreadableError(
             "the augmentation is not a pipeline of albumentations",
             cause=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
             hint="write one with albumentations.save(transform, FILE, data_format='yaml')",

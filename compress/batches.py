@@ -16,7 +16,7 @@ from pydantic import Field
 from segexport import preprocess as contract
 from segexport.compress import albumentation
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import DataError
 from segexport.preprocess import Placement
 from segexport.spec import Frozen, Preprocess
 
@@ -83,7 +83,7 @@ class Batches:
         images = [image for image, _, _ in views]
         if len({image.shape for image in images}) > 1:
             first, other = views[0], next(view for view in views if view[0].shape != images[0].shape)
-            raise InputError(
+            raise DataError(
                 f"{first[2]} and {other[2]} become tensors of different sizes",
                 cause=f"{first[0].shape[2:]} and {other[0].shape[2:]}; all images of a batch have the same size",
                 hint="train with batch size 1, or on a model whose preprocessing resizes to one size",

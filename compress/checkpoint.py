@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import UnreadableError
 from segexport.files.atomic import whole_file
 from segexport.files.foreign import guarded
 
@@ -58,7 +58,9 @@ def load(folder: Path) -> Checkpoint | None:
         plain = json.loads(bytes(flat.pop("plain")))
         found = Checkpoint(int(plain["step"]), str(plain["options"]), {}, dict(plain["state"]))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a checkpoint, or a damaged one", cause=str(error), hint="remove it") from error
+        raise UnreadableError(
+            f"{path}: not a checkpoint, or a damaged one", cause=str(error), hint="remove it"
+        ) from error
     for key, value in flat.items():
         kind, _, name = key.partition(" ")
         found.arrays.setdefault(kind, {})[name] = value

@@ -22,7 +22,7 @@ from segexport.compress.training_job import DatasetSpec, Job
 from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, LearningOptions, TrainingOptions
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import count_pixels, require_counted, require_trainable
-from segexport.errors import InputError
+from segexport.errors import DataError, MismatchError, OptionError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.quantized_program import require_float
@@ -110,12 +110,12 @@ class Finetune:
         require_float(source, "training")
         data, validation = context.images("fine-tuning"), context.validation
         if not data.labelled and not self.params.losses.needs_teacher:
-            raise InputError(
+            raise DataError(
                 f"{data.root}: the images have no labels, and no distillation loss has a weight",
                 hint="set losses.kl or losses.cwd, and name a teacher",
             )
         if self.params.precision != "fp32" and self.params.device == "cpu":
-            raise InputError(
+            raise OptionError(
                 f"precision {self.params.precision}: mixed precision trains on a GPU only",
                 cause="Paddle always computes in fp32 on a CPU",
                 hint="leave it out, or train with device gpu:0",
@@ -179,10 +179,10 @@ class Finetune:
         own = manifest.labels
         if not data.labelled or data.labels is None or (len(data.labels) == len(own) and not self.params.new_head):
             if data.labelled and data.labels is None and data.num_classes not in (None, len(own)):
-                raise InputError(f"{data.root}: {data.num_classes} classes, the model has {len(own)}")
+                raise MismatchError(f"{data.root}: {data.num_classes} classes, the model has {len(own)}")
             return own, None
         if len(data.labels) < 2:
-            raise InputError(f"{data.root}/labels.txt: one class, at least two are needed")
+            raise DataError(f"{data.root}/labels.txt: one class, at least two are needed")
         known = {label.name: label.id for label in own}
         return default_labels(data.labels), tuple(known.get(name) for name in data.labels)
 
@@ -233,7 +233,7 @@ class Finetune:
         elif self.worker is processes.WORKER:
             answers = processes.several(job, self.params.processes, out_dir, **limits)
         else:
-            raise InputError(f"step {self.kind} trains in one process, not in {self.params.processes}")
+            raise OptionError(f"step {self.kind} trains in one process, not in {self.params.processes}")
         try:
             first = next(answers)
             if step := first["step"]:
@@ -258,7 +258,7 @@ def _teacher(path: str) -> dict[str, str]:
         return {}
     artifact = import_model(Path(path), ImportOptions(), Store())
     if artifact.manifest.format != Format.PADDLE:
-        raise InputError(
+        raise OptionError(
             f"{path}: a {artifact.manifest.format} model cannot be the teacher",
             hint="give the Paddle export that it was made from",
         )
@@ -271,9 +271,9 @@ def _with_range(data: Dataset, classes: int) -> Dataset:
 
 def _require_same_classes(data: Dataset, validation: Dataset) -> None:
     if not validation.labelled:
-        raise InputError(f"{validation.root}: the images of {validation.split} have no labels to measure with")
+        raise DataError(f"{validation.root}: the images of {validation.split} have no labels to measure with")
     if validation.labels != data.labels:
-        raise InputError(f"{validation.root} and {data.root} have different classes")
+        raise MismatchError(f"{validation.root} and {data.root} have different classes")
 
 
 def _told_head(before: int, labels: tuple[Label, ...], origin: tuple[int | None, ...]) -> str:

@@ -13,7 +13,7 @@ from segexport.compress.batches import Batch
 from segexport.compress.channel_graph import Axis, ChannelGraph
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.task_loss import TaskLoss
-from segexport.errors import InputError
+from segexport.errors import DataError
 
 
 def fisher(graph: ChannelGraph, batches: Iterable[Batch]) -> list[np.ndarray]:
@@ -57,7 +57,7 @@ def fisher(graph: ChannelGraph, batches: Iterable[Batch]) -> list[np.ndarray]:
         net.clear_gradients()
         count += 1
     if not count:
-        raise InputError("no images to measure the channels' importance on")
+        raise DataError("no images to measure the channels' importance on")
     return [total / count for total in sums]
 
 

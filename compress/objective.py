@@ -14,7 +14,7 @@ from segexport.compress.live_program import LiveProgram
 from segexport.compress.logits import logits_of
 from segexport.compress.score_maps import at_size, score_map_of
 from segexport.compress.training_options import TrainingOptions
-from segexport.errors import InputError
+from segexport.errors import DataError, MismatchError, OptionError
 from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Program
 
@@ -35,7 +35,7 @@ class Objective:
         self._options, self._output = options, logits_of(student)
         heads = len(options.multi_loss_weight)
         if heads > len(student.fetch_names):
-            raise InputError(
+            raise MismatchError(
                 f"multi_loss_weight has {heads} weights, the model has {len(student.fetch_names)} outputs",
                 cause="each output has one weight: the segmentation, then the auxiliary heads",
             )
@@ -45,7 +45,7 @@ class Objective:
         self._remembered: dict[int, np.ndarray] = {}
         if options.losses.needs_teacher:
             if teacher is None:
-                raise InputError(
+                raise OptionError(
                     "a distillation loss has a weight, and there is no teacher", hint="name a teacher, or set it to 0"
                 )
             self._teacher, self._teacher_logits = LiveProgram(teacher), where(teacher)
@@ -78,7 +78,7 @@ class Objective:
                 pairs = [distill.attention(own[name], known[name]) for name in options.features]
                 found["attention"] = sum(pairs) / len(pairs)
         if not found:
-            raise InputError(
+            raise DataError(
                 "no loss can be computed: the images have no labels, and no distillation loss has a weight",
                 hint="set losses.kl or losses.cwd, and name a teacher",
             )
@@ -132,7 +132,7 @@ class Objective:
     def _on_teacher(self, scores: paddle.Tensor, taught: paddle.Tensor) -> dict[str, paddle.Tensor]:
         wanted, temperature = self._options.losses, self._options.temperature
         if scores.shape != taught.shape:
-            raise InputError(
+            raise MismatchError(
                 f"the student's scores are {scores.shape[1:]}, its teacher's {taught.shape[1:]}",
                 hint="choose a teacher with the same classes and the same output size",
             )
@@ -159,7 +159,7 @@ def _class_weight(options: TrainingOptions, classes: int) -> paddle.Tensor | Non
         return None
     if len(given) != (classes or len(given)) or not any(given):
         what = f"has {len(given)} weights, the model {classes} classes" if any(given) else "is 0 for every class"
-        raise InputError(
+        raise OptionError(
             f"class_weight {what}", hint="one weight for each class in the order of labels.txt, or 'dynamic'"
         )
     return paddle.to_tensor(given, "float32")
@@ -168,15 +168,15 @@ def _class_weight(options: TrainingOptions, classes: int) -> paddle.Tensor | Non
 def _require_fit(student: Program, own: tuple[str, int], teacher: Program, other: tuple[str, int]) -> None:
     classes, known = student.shape(own[0])[own[1]], teacher.shape(other[0])[other[1]]
     if classes != known:
-        raise InputError(
+        raise MismatchError(
             f"the student has {classes} classes, its teacher {known}", hint="choose a teacher with the same classes"
         )
     mine, its = student.shape(student.feed_names[0]), teacher.shape(teacher.feed_names[0])
     if any(a != b and a > 0 and b > 0 for a, b in zip(mine[1:], its[1:], strict=False)):
-        raise InputError(f"the student takes images of {list(mine)}, its teacher of {list(its)}")
+        raise MismatchError(f"the student takes images of {list(mine)}, its teacher of {list(its)}")
     mine, its = _sides(student, own), _sides(teacher, other)
     if any(a != b and a > 0 and b > 0 for a, b in zip(mine, its, strict=True)):
-        raise InputError(
+        raise MismatchError(
             f"the student's scores are {mine[1]}x{mine[0]}, its teacher's {its[1]}x{its[0]}",
             hint="choose a teacher whose output has the same size",
         )

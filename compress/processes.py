@@ -12,7 +12,7 @@ from typing import Any
 
 import segexport
 from segexport.compress.training_job import Job
-from segexport.errors import InputError, WorkerCrashed, WorkerTimeout
+from segexport.errors import WorkerCrashed, WorkerTimeout, all_kinds
 from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker
 
@@ -111,7 +111,8 @@ def _told(process: subprocess.Popen, folder: Path, timeout_s: float) -> Iterator
 
 def _why(folder: Path, count: int, code: int) -> Exception:
     for file in sorted(folder.glob("error.*.json")):
-        return InputError(**json.loads(file.read_text()))
+        told = json.loads(file.read_text())
+        return all_kinds()[told.pop("code")](**told)
     tails = [_tail(file) for file in sorted(folder.glob("workerlog.*"))]
     return WorkerCrashed(
         f"fine-tuning: one of {count} processes ended (the launcher's exit code is {code})",

@@ -16,7 +16,7 @@ from segexport.compress.channel_cost import ChannelCost, Cost, out_of_reach
 from segexport.compress.channel_cut import cut
 from segexport.compress.channel_graph import ChannelGraph, ChannelGroup
 from segexport.compress.cost import macs, parameters
-from segexport.errors import InputError
+from segexport.errors import InputError, OptionError
 from segexport.exporter.program import Program
 
 Criterion = Literal["l1", "fpgm", "saliency", "fisher"]
@@ -203,7 +203,7 @@ def _require_ratios(ratio: float | Mapping[str, float], graph: ChannelGraph) -> 
     for name, value in given.items():
         if not 0 <= value < 1:
             of = f" of {name}" if name else ""
-            raise InputError(
+            raise OptionError(
                 f"the pruning ratio{of} is {value}",
                 cause="a ratio is the fraction of channels to remove: at least 0, below 1",
             )

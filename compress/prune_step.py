@@ -19,7 +19,7 @@ from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
 from segexport.compress.prune import Pruned, prune, uniform_ratio
 from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
 from segexport.compress.training_job import DatasetSpec
-from segexport.errors import InputError
+from segexport.errors import MismatchError
 from segexport.exporter import program
 from segexport.exporter.quantized_program import require_float
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -235,7 +235,7 @@ class _FromImages(_Pruning):
     def _known(self, ratios: dict[str, float], file: Path) -> dict[str, float]:
         names = {name for group in analyze(self.before).groups for name, _ in group.sources}
         if not names & ratios.keys():
-            raise InputError(
+            raise MismatchError(
                 f"{file}: sensitivities of another model",
                 cause=f"it lists {', '.join(sorted(ratios)[:_LISTED]) or 'nothing'}, but no channels of this model",
                 hint="name a new file: the sensitivities are then measured",

@@ -11,7 +11,7 @@ from pydantic import Field
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.compress.finetune import Finetune
 from segexport.compress.training_options import Losses
-from segexport.errors import InputError
+from segexport.errors import MismatchError
 from segexport.exporter.calibrate import where_it_rounds
 from segexport.exporter.quantization_ranges import ranges_entry
 from segexport.pipeline.step import StepContext
@@ -68,7 +68,7 @@ class Qat(Finetune):
         if not data.labelled or data.labels is None or len(data.labels) == own:
             return context
         if self.params.losses.needs_labels:
-            raise InputError(
+            raise MismatchError(
                 f"{data.root}: labels of {len(data.labels)} classes, the model has {own}",
                 hint="learn from the float original alone (losses: {cross_entropy: 0, kl: 1}), or put finetune before",
             )

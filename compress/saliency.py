@@ -12,7 +12,7 @@ import numpy as np
 from segexport.compress.batches import Batch
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.task_loss import TaskLoss
-from segexport.errors import InputError
+from segexport.errors import DataError
 from segexport.exporter.program import Program
 
 
@@ -46,5 +46,5 @@ def saliency(program: Program, batches: Iterable[Batch]) -> dict[str, np.ndarray
         net.clear_gradients()
         count += 1
     if not count:
-        raise InputError("no images to measure the weights' importance on")
+        raise DataError("no images to measure the weights' importance on")
     return {weight: total / count for weight, total in sums.items()}

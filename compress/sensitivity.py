@@ -17,7 +17,7 @@ from pathlib import Path
 from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cut import mask
 from segexport.compress.prune import Criterion, Pruned, prune
-from segexport.errors import InputError
+from segexport.errors import MissingInputError, ModelOutputError, TooLargeError, UnreadableError
 from segexport.exporter.program import Program
 from segexport.files import plain_pickle
 from segexport.files.atomic import write_file
@@ -87,7 +87,7 @@ def measure_some(
         _write(file, found)
     baseline = found[_BASELINE]["0"]
     if not baseline > 0:
-        raise InputError(f"the model's metric before pruning is {baseline}", cause="losses are fractions of it")
+        raise ModelOutputError(f"the model's metric before pruning is {baseline}", cause="losses are fractions of it")
     missing = [(group.name, ratio) for group in graph.groups for ratio in ratios if ratio not in _of(found, group.name)]
     for name, ratio in missing[:most]:
         removed = by_ratio({name: ratio}).removed
@@ -130,7 +130,7 @@ def load(file: Path) -> dict[str, dict[float, float]]:
         InputError: The file does not exist or has another structure.
     """
     if not file.is_file():
-        raise InputError(f"{file}: no such file", hint="measure the sensitivities first")
+        raise MissingInputError(f"{file}: no such file", hint="measure the sensitivities first")
     return _numbers(_read(file))
 
 
@@ -152,14 +152,18 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     if not file.is_file():
         return {}
     if file.stat().st_size > _MAX_BYTES:
-        raise InputError(f"{file}: more than {_MAX_BYTES >> 20} MiB", cause="sensitivities are a few numbers per layer")
+        raise TooLargeError(
+            f"{file}: more than {_MAX_BYTES >> 20} MiB", cause="sensitivities are a few numbers per layer"
+        )
     content = file.read_bytes()
     found = _pickled(content) if content[:1] == b"\x80" else parse_json(content)
     losses = [(ratio, loss) for each in found.values() for ratio, loss in each.items()]
     if not all(
         isinstance(loss, int | float) and math.isfinite(loss) and 0 <= float(ratio) < 1 for ratio, loss in losses
     ):
-        raise InputError(f"{file}: not a file of sensitivities", cause="ratios are in [0, 1) and losses are finite")
+        raise UnreadableError(
+            f"{file}: not a file of sensitivities", cause="ratios are in [0, 1) and losses are finite"
+        )
     return found
 
 

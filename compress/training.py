@@ -27,7 +27,7 @@ from segexport.compress.checkpoint import Checkpoint
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.objective import Objective
 from segexport.compress.training_options import LOG, TrainingOptions, learning_rate
-from segexport.errors import InputError
+from segexport.errors import InputError, MismatchError, ModelOutputError, OptionError
 from segexport.exporter.program import Program
 
 _SAVE_AFTER_S = 60.0
@@ -135,7 +135,7 @@ class Trainer:
         total = sum(getattr(options.losses, name) * value for name, value in each.items())
         found = float(total)
         if not math.isfinite(found):
-            raise InputError(
+            raise ModelOutputError(
                 f"the loss is {found} at step {self.step}",
                 cause="the training diverged",
                 hint=f"use a smaller learning rate than {options.learning_rate}, or a warm-up",
@@ -223,11 +223,11 @@ class Trainer:
             return
         path = self.folder / checkpoint.NAME
         if _read_options(found.options) != self.options:
-            raise InputError(f"{path}: the checkpoint of a training with other options", hint="give another folder")
+            raise MismatchError(f"{path}: the checkpoint of a training with other options", hint="give another folder")
         params = found.arrays.get("param", {})
         own = {name: tuple(tensor.shape) for name, tensor in self.net.tensors().items()}
         if {name: value.shape for name, value in params.items()} != own:
-            raise InputError(f"{path}: the checkpoint of another model", hint="give another folder")
+            raise MismatchError(f"{path}: the checkpoint of another model", hint="give another folder")
         for name, value in params.items():
             self.net.tensor(name).set_value(value)
         optimizer = found.arrays.get("optimizer", {})
@@ -270,7 +270,7 @@ def _as_saved(value: np.ndarray) -> Any:
 
 def _require_precision(precision: str) -> None:
     if precision != "fp32" and not paddle.device.get_device().startswith("gpu"):
-        raise InputError(
+        raise OptionError(
             f"precision {precision}: mixed precision trains on a GPU only",
             cause=f"the training runs on {paddle.device.get_device()}; Paddle {paddle.__version__} computes fp32 there "
             "whatever is asked for",

@@ -20,7 +20,7 @@ from segexport.compress.training import Trainer
 from segexport.compress.training_job import Job
 from segexport.compress.training_loop import Course, tensorboard
 from segexport.compress.validation import Validation
-from segexport.errors import InputError
+from segexport.errors import MismatchError, OptionError
 from segexport.exporter.program import Program, read
 
 
@@ -88,7 +88,7 @@ class Running:
     def _require_same_data(self, job: Job) -> None:
         """Refuses a checkpoint of other data, because the batches would not continue."""
         if self.trainer.state.setdefault("data", job.data_digest) != job.data_digest:
-            raise InputError(
+            raise MismatchError(
                 f"{job.folder}: the checkpoint of a training on other images, batches or classes",
                 hint="give another folder, or train on the original images, batches and classes",
             )
@@ -102,14 +102,14 @@ def _use(device: str) -> None:
     """Selects the device; raises InputError if it does not exist."""
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "gpu") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise InputError(f"device {device!r}: a training runs on cpu or gpu:N", hint="--device cpu")
+        raise OptionError(f"device {device!r}: a training runs on cpu or gpu:N", hint="--device cpu")
     if kind == "gpu":
         there = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
         if not there:
             hint = "--device cpu, or replace it by paddlepaddle-gpu==2.6.2"
-            raise InputError(f"device {device!r}: this paddlepaddle {paddle.__version__} has no GPU here", hint=hint)
+            raise OptionError(f"device {device!r}: this paddlepaddle {paddle.__version__} has no GPU here", hint=hint)
         if int(index or 0) >= there:
-            raise InputError(f"device {device!r}: this machine has {there} GPUs", hint="--device gpu:0")
+            raise OptionError(f"device {device!r}: this machine has {there} GPUs", hint="--device gpu:0")
     if kind == "gpu" and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:  # the launcher assigns one per process
         device = f"gpu:{paddle.distributed.ParallelEnv().device_id}"
     paddle.set_device(device)

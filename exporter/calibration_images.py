@@ -9,7 +9,7 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, warning
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import DataError, ModelSettingsError
 
 _NAMED = 3
 
@@ -32,7 +32,7 @@ def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
         with np.errstate(all="ignore"):
             tensor, _ = preprocess.example(source.manifest.preprocess, sample.image)
         if not np.isfinite(tensor).all():
-            raise InputError(
+            raise ModelSettingsError(
                 f"{sample.name}: the preprocessed image contains NaN or infinity",
                 cause=f"mean {source.manifest.preprocess.mean}, std {source.manifest.preprocess.std}",
                 hint="a std of 0 divides by zero: fix the preprocessing (deploy.yaml, model.preprocess in a recipe)",
@@ -41,7 +41,7 @@ def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
             flat.append(sample.name)
         seen.add(hashlib.sha256(sample.image.tobytes()).digest())
     if len(flat) == len(data):
-        raise InputError(
+        raise DataError(
             f"{data.root}: all {len(data)} calibration images are of a single colour",
             cause=f"{', '.join(flat[:_NAMED])}: their activations do not represent those of real images",
             hint="calibrate with a varied sample of real images",

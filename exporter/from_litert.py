@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from segexport.artifact import ModelArtifact, digest_of, file_digest, file_entry, read_artifact, write_artifact
-from segexport.errors import InputError
+from segexport.errors import MismatchError
 from segexport.exporter.from_onnx import adopted
 from segexport.exporter.to_litert import MODEL
 from segexport.files.store import Store
@@ -41,7 +41,7 @@ def _write(path: Path, reference: ModelArtifact, key: str, folder: Path) -> None
         answer, _ = worker.call("describe", {"model": str(path)}, timeout_s=300)
     for wanted, found in zip(reference.manifest.inputs, answer["inputs"], strict=False):
         if found["dtype"] != wanted.dtype:
-            raise InputError(
+            raise MismatchError(
                 f"{path}: the input {found['name']!r} takes {found['dtype']}, the reference's {wanted.dtype}",
                 hint="convert the model with float inputs and outputs; inside, it may be in int8",
             )

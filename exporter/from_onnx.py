@@ -20,7 +20,7 @@ from segexport.artifact import (
     read_artifact,
     write_artifact,
 )
-from segexport.errors import InputError
+from segexport.errors import InputError, MismatchError
 from segexport.exporter.mask_output import mask_of
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.files.external_data import external_data, require_inside
@@ -100,7 +100,7 @@ def adopted(
     """
     before = reference.manifest
     if len(answer["inputs"]) != len(before.inputs):
-        raise InputError(
+        raise MismatchError(
             f"{path}: {len(answer['inputs'])} inputs, but the reference has {len(before.inputs)}",
             hint="check it against the model that it was made from",
         )
@@ -135,7 +135,7 @@ def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[Tensor
     if mask_of(reference.outputs):
         return tuple(_output(new, reference) for new in found)
     if len(found) != len(reference.outputs):
-        raise InputError(
+        raise MismatchError(
             f"{path}: {len(found)} outputs, but the reference has {len(reference.outputs)}",
             hint="check it against the model that it was made from",
         )

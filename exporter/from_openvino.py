@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from segexport.artifact import ModelArtifact, digest_of, file_digest, file_entry, read_artifact, write_artifact
-from segexport.errors import InputError
+from segexport.errors import MissingInputError
 from segexport.exporter.from_onnx import adopted
 from segexport.exporter.to_onnx import WORKERS
 from segexport.exporter.to_openvino import MODEL, OPENVINO_TOOLS, WEIGHTS
@@ -27,7 +27,9 @@ def adopt_openvino(path: Path, reference: ModelArtifact, store: Store) -> ModelA
     """
     weights = path.with_suffix(".bin")
     if not weights.is_file():
-        raise InputError(f"{path}: an OpenVINO model without its weights", cause=f"{weights.name} is not beside it")
+        raise MissingInputError(
+            f"{path}: an OpenVINO model without its weights", cause=f"{weights.name} is not beside it"
+        )
     identity = {
         "adopt openvino": _VERSION,
         "files": [file_digest(path), file_digest(weights)],

@@ -23,7 +23,15 @@ from segexport.artifact import (
 )
 from segexport.data.dataset import Dataset
 from segexport.data.images import MAX_PIXELS, image_size
-from segexport.errors import InputError, UnsupportedModelError, one_line
+from segexport.errors import (
+    InputError,
+    ModelSettingsError,
+    OptionError,
+    TooLargeError,
+    UnreadableError,
+    UnsupportedModelError,
+    one_line,
+)
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
 from segexport.exporter.import_options import ImportOptions
@@ -89,7 +97,7 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
     if options.config is not None:
         found = _checkpoint(path, options.config, options)
     elif options.paddleseg is not None:
-        raise InputError("--paddleseg builds the network of a configuration", hint="name it: --config FILE")
+        raise OptionError("--paddleseg builds the network of a configuration", hint="name it: --config FILE")
     else:
         files = find_model(path)
         if files.kind == "artifact":
@@ -152,7 +160,7 @@ def _kept(name: str, found: _Found, options: ImportOptions, store: Store) -> Mod
 
 def _export(files: ModelFiles, options: ImportOptions) -> _Found:
     if files.kind not in _READERS:
-        raise InputError(
+        raise UnreadableError(
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
         )
@@ -324,7 +332,7 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
         pads: Whether smaller images may be padded, because the image size is an input of the program.
     """
     if spec.shape[1] not in (preprocess.channels, -1):
-        raise InputError(
+        raise ModelSettingsError(
             f"{source}: the preprocessing is for {preprocess.channels} channels, "
             f"the input {spec.name!r} takes {spec.shape[1]}",
             hint="give as many means and standard deviations: --preprocess FILE, or --mean and --std",
@@ -334,7 +342,7 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
     height, width = spec.shape[2:]
     fixed = height > 0 and width > 0
     if max(height, 1) * max(width, 1) > MAX_PIXELS:
-        raise InputError(
+        raise TooLargeError(
             f"{source}: the input {spec.name!r} is {width}x{height} pixels",
             cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
             hint="export it for a smaller size, or with a dynamic one",
@@ -370,13 +378,13 @@ def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Prepro
 def _labels(names: tuple[str, ...] | None, classes: int, source: Path, *, background: bool = True) -> tuple[Label, ...]:
     """Returns the classes with colours. With a background, the first class is black."""
     if names and classes and len(names) != classes:
-        raise InputError(
+        raise ModelSettingsError(
             f"{source}: {len(names)} labels for a model of {classes} classes",
             cause=f"the labels are {', '.join(names[:12])}",
             hint="give a file with one name per class: --labels FILE",
         )
     if not names and not classes:
-        raise InputError(
+        raise ModelSettingsError(
             f"{source}: the number of classes cannot be read from the graph", hint="name them: --labels FILE"
         )
     names = names or tuple(f"class_{index}" for index in range(classes))
@@ -399,7 +407,7 @@ def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
     try:
         return Preprocess.model_validate(whole)
     except ValidationError as error:
-        raise InputError("the preprocessing that is stated is none", cause=one_line(error)) from None
+        raise ModelSettingsError("the preprocessing that is stated is none", cause=one_line(error)) from None
 
 
 def fix_input_size(

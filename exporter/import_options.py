@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from segexport.errors import InputError, one_line
+from segexport.errors import MissingInputError, OptionError, UnreadableError, one_line
 from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding, Tiles
 
 
@@ -85,7 +85,7 @@ def tiles_from_strings(size: str | None, overlap: str | None, blend: str | None)
     if size is None:
         if overlap is not None or blend is not None:
             option = "--tile-overlap" if overlap is not None else "--tile-blend"
-            raise InputError(f"{option} without --tile-size", hint="--tile-size 512, or WIDTHxHEIGHT, in pixels")
+            raise OptionError(f"{option} without --tile-size", hint="--tile-size 512, or WIDTHxHEIGHT, in pixels")
         return None
     sides = _size("--tile-size", size)
     quarter = (sides[0] // 8 * 2, sides[1] // 8 * 2)
@@ -93,14 +93,14 @@ def tiles_from_strings(size: str | None, overlap: str | None, blend: str | None)
     try:
         return Tiles.model_validate({"size": sides, "overlap": shared, "blend": blend or "center"})
     except ValidationError as error:
-        raise InputError("the tiles cannot be cut", cause=one_line(error)) from None
+        raise OptionError("the tiles cannot be cut", cause=one_line(error)) from None
 
 
 def _per_channel(text: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise InputError(
+        raise OptionError(
             f"{option} {text}: not numbers", hint=f"one per channel, for example {option} 0.485,0.456,0.406"
         ) from None
 
@@ -111,7 +111,7 @@ def _size(option: str, text: str, least: int = 1) -> tuple[int, int]:
     if not by and option.startswith("--tile"):
         height = width
     if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= least):
-        raise InputError(f"{option} {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
+        raise OptionError(f"{option} {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
     return int(width), int(height)
 
 
@@ -120,7 +120,7 @@ def _names(file: Path) -> tuple[str, ...]:
 
     names = read_labels(file)
     if names is None:
-        raise InputError(f"{file}: no such file")
+        raise MissingInputError(f"{file}: no such file")
     return names
 
 
@@ -130,7 +130,7 @@ def _preprocess(file: Path) -> Preprocess:
     try:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:
-        raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None
+        raise UnreadableError(f"{file}: not a preprocessing", cause=one_line(error)) from None
 
 
 def _postprocess(text: str) -> Postprocess:
@@ -141,11 +141,11 @@ def _postprocess(text: str) -> Postprocess:
         return Lanes() if text == "lanes" else SpatialEmbedding()
     file = Path(text)
     if not file.exists():
-        raise InputError(
+        raise MissingInputError(
             f"--postprocess {text}: no such file",
             hint="lanes, spatial_embedding, or a YAML file such as {kind: lanes, min_samples: 100}",
         )
     try:
         return TypeAdapter(Postprocess).validate_python(read_yaml(file))
     except ValidationError as error:
-        raise InputError(f"{file}: not a postprocess", cause=one_line(error)) from None
+        raise UnreadableError(f"{file}: not a postprocess", cause=one_line(error)) from None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segexport.artifact import warning
-from segexport.errors import InputError
+from segexport.errors import ModelSettingsError, OptionError
 from segexport.exporter.output_semantics import recognise
 from segexport.exporter.program import Program
 from segexport.spec import TensorSpec
@@ -41,12 +41,12 @@ def choose_mask(
         chosen = next((spec for spec in outputs if spec.name == wanted), None)
         if chosen is None or chosen not in possible:
             what = "no such output" if chosen is None else "no mask can be made from it"
-            raise InputError(f"--mask-output {wanted}: {what}", cause=f"{source} has {listed(outputs)}", hint=_HINT)
+            raise OptionError(f"--mask-output {wanted}: {what}", cause=f"{source} has {listed(outputs)}", hint=_HINT)
     else:
         chosen = _by_rule(program, possible, labels)
         if chosen is None and possible:
             if wanted is None:
-                raise InputError(
+                raise ModelSettingsError(
                     f"{source}: {len(possible)} outputs could be the mask",
                     cause=listed(possible),
                     hint="choose one: --mask-output NAME (model: mask_output in a recipe)",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact, warning
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import ModelOutputError
 from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
 from segexport.exporter.quantized_program import require_float
@@ -127,7 +127,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
             for index, (name, tensors) in enumerate(fed(data, source)):
                 answer, _ = worker.call("observe", {"keep": index % every == 0}, tensors, timeout_s=context.timeout_s)
                 if not answer["finite"]:
-                    raise InputError(f"{name}: the model gives NaN or infinity on this calibration image")
+                    raise ModelOutputError(f"{name}: the model gives NaN or infinity on this calibration image")
                 bar.advance()
         found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
         notes += _compared(found, params.method)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from segexport.artifact import digest_of, file_digest
-from segexport.errors import InputError, SegexportError, WorkerFailed
+from segexport.errors import InputError, MissingInputError, SegexportError, WorkerFailed
 from segexport.exporter import pir, program
 from segexport.exporter.program import Program
 from segexport.files.disk import require_temporary_room
@@ -55,7 +55,7 @@ class PaddleSegNetwork:
     def __init__(self, config: TrainingConfig, checkout: Path | None = None) -> None:
         self.config, self._checkout = config, checkout
         if checkout is not None and not (checkout / MODULE / "__init__.py").is_file():
-            raise InputError(
+            raise MissingInputError(
                 f"{checkout}: no checkout of PaddleSeg",
                 cause=f"{MODULE}/__init__.py is not in it",
                 hint="--paddleseg PATH: the folder that `git clone` made",

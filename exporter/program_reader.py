@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from segexport.errors import InputError
+from segexport.errors import InputError, TooLargeError, UnreadableError, cannot_read
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.graph import Attr, Block, Op, Var
 from segexport.exporter.program_graph import ProgramGraph
@@ -59,7 +59,7 @@ def _model_bytes(path: Path) -> bytes:
         head = stream.read(64)
         _refuse_other_kinds(path, head, "model")
         if size > MAX_MODEL_BYTES:
-            raise InputError(
+            raise TooLargeError(
                 f"{path}: {size} bytes are too many for a program's graph",
                 cause=f"a .pdmodel holds the graph alone and stays below {MAX_MODEL_BYTES} bytes",
                 hint="give the .pdmodel first and the .pdiparams second",
@@ -87,7 +87,7 @@ def _decode(data: bytes, path: Path, kind: type[Graph]) -> Graph:
             op_versions={_text(pair.op_name): pair.op_version.version for pair in message.op_version_map.pair},
         )
     except (DecodeError, ValueError, RecursionError, OverflowError) as error:  # UnicodeDecodeError is a ValueError
-        raise InputError(
+        raise UnreadableError(
             f"{path}: not a Paddle program, or a damaged one ({len(data)} bytes)",
             cause=_first_line(error),
             hint="copy the file again, or export the model again",
@@ -268,7 +268,7 @@ def _read_tensor(stream: BinaryIO, size: int, var: Var, is_quantized: bool, wher
 
 
 def _mismatch(what: str, cause: str) -> InputError:
-    return InputError(what, cause=cause, hint="give the .pdmodel and .pdiparams that one export wrote")
+    return UnreadableError(what, cause=cause, hint="give the .pdmodel and .pdiparams that one export wrote")
 
 
 # -- files that are something else -----------------------------------------------------------------------------
@@ -278,15 +278,15 @@ def _size(path: Path, role: str, may_be_empty: bool = False) -> int:
     try:
         status = path.stat()
     except OSError as error:
-        raise InputError(
+        raise UnreadableError(
             f"{path}: no {role} file there",
             cause=error.strerror or str(error),
             hint="an export is a pair of files: NAME.pdmodel and NAME.pdiparams",
         ) from error
     if not path.is_file():
-        raise InputError(f"{path}: not a regular file", cause=f"the {role} are read from one file")
+        raise UnreadableError(f"{path}: not a regular file", cause=f"the {role} are read from one file")
     if status.st_size == 0 and not may_be_empty:
-        raise InputError(f"{path}: empty", cause="0 bytes", hint="copy the file again, or export the model again")
+        raise UnreadableError(f"{path}: empty", cause="0 bytes", hint="copy the file again, or export the model again")
     return status.st_size
 
 
@@ -294,41 +294,41 @@ def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error
+        raise cannot_read(path, error) from error
 
 
 def _refuse_other_kinds(path: Path, head: bytes, role: str) -> None:
     """Raises if the first bytes or the suffix show a kind of file that users pass by mistake."""
     is_pickle = head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"
     if is_pickle or path.suffix in (".pdparams", ".pdopt"):
-        raise InputError(
+        raise UnreadableError(
             f"{path}: this is a training checkpoint, not an export",
             cause="it is a pickle of weights without a graph; pickles are never loaded here",
             hint=f"export it with PaddleSeg's export.py first; {_HOW_TO_EXPORT}",
         )
     if head[:4] == b"PK\x03\x04" or path.suffix in (".pt", ".pth"):
-        raise InputError(
+        raise UnreadableError(
             f"{path}: this is a zip archive (a PyTorch checkpoint, for one), not an export of Paddle",
             hint=f"for a model of PaddleSeg, {_HOW_TO_EXPORT}",
         )
     if head.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path}: a git-lfs pointer, not the file itself", hint="fetch it with `git lfs pull`")
+        raise UnreadableError(f"{path}: a git-lfs pointer, not the file itself", hint="fetch it with `git lfs pull`")
     if head.lstrip()[:1] == b"{" or path.suffix == ".json":
-        raise InputError(
+        raise UnreadableError(
             f"{path}: this is a Paddle 3 program (.json), read by another part of segexport",
             cause="Paddle 3 writes its graph as JSON by default",
             hint="give the .json as the model, or export with FLAGS_enable_pir_api=0 to get a .pdmodel",
         )
     # A parameter file starts with a tensor's version (four zero bytes), a program with its first block's tag (0x0a).
     if role == "model" and head[:4] == b"\0\0\0\0":
-        raise InputError(
+        raise UnreadableError(
             f"{path}: these are parameters, not a program",
             cause="the two files are swapped, or the .pdiparams was given twice",
             hint="give the .pdmodel first and the .pdiparams second",
         )
     if role == "parameters" and head[:4] != b"\0\0\0\0":
         swapped = head[:1] == b"\x0a"
-        raise InputError(
+        raise UnreadableError(
             f"{path}: {'this is a program, not its parameters' if swapped else 'not a file of parameters'}",
             cause="the two files are swapped, or the .pdmodel was given twice"
             if swapped

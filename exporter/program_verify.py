@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segexport.errors import InputError
+from segexport.errors import UnreadableError
 from segexport.exporter.graph import Block, Op
 from segexport.exporter.program_graph import ProgramGraph
 
@@ -26,7 +26,7 @@ def verify(program: ProgramGraph, source: str) -> None:
 
 def _must(condition: bool, source: str, what: str) -> None:
     if not condition:
-        raise InputError(
+        raise UnreadableError(
             f"{source}: {what}", cause="the program is damaged or incomplete", hint="export the model again"
         )
 

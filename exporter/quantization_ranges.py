@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pydantic import Field, ValidationError
 
 from segexport.artifact import FileEntry, ModelArtifact, file_entry
-from segexport.errors import InputError, one_line
+from segexport.errors import UnreadableError, one_line
 from segexport.exporter.program import Op, Program
 from segexport.spec import Finite
 
@@ -61,7 +61,9 @@ class Ranges(Finite):
                 return cls.model_validate_json(stream.read(_MAX_BYTES))
         except (OSError, ValidationError) as error:
             cause = one_line(error) if isinstance(error, ValidationError) else str(error)
-            raise InputError(f"{path}: no ranges of a quantized model", cause=cause, hint="make it again") from error
+            raise UnreadableError(
+                f"{path}: no ranges of a quantized model", cause=cause, hint="make it again"
+            ) from error
 
     def limits(self) -> dict[str, tuple[float, float]]:
         """Returns tensor -> (lowest, highest) value."""

@@ -6,7 +6,14 @@ import re
 import subprocess
 from pathlib import Path
 
-from segexport.errors import EnvironmentMissingError, InputError, StorageError, WorkerFailed, WorkerTimeout
+from segexport.errors import (
+    DeviceMissingError,
+    EnvironmentMissingError,
+    OptionError,
+    StorageError,
+    WorkerFailed,
+    WorkerTimeout,
+)
 
 _DEBUGGING_HINT = "connect the phone by USB and turn on Developer options > USB debugging"
 
@@ -38,15 +45,15 @@ class AdbClient:
         phones = dict(re.findall(r"^(\S+)\s+(device|offline|unauthorized|\S+)\b", self._listing(), re.MULTILINE))
         if self.serial:
             if self.serial not in phones:
-                raise EnvironmentMissingError(
+                raise DeviceMissingError(
                     f"no phone {self.serial!r} is connected",
                     cause=f"connected are: {', '.join(phones) or 'none'}",
                     hint=_DEBUGGING_HINT,
                 )
         elif not phones:
-            raise EnvironmentMissingError("no phone is connected", hint=_DEBUGGING_HINT)
+            raise DeviceMissingError("no phone is connected", hint=_DEBUGGING_HINT)
         elif len(ready := [serial for serial, state in phones.items() if state == "device"] or list(phones)) > 1:
-            raise InputError(
+            raise OptionError(
                 f"{len(ready)} phones are connected: {', '.join(ready)}",
                 hint=f"name one of them: ANDROID_SERIAL={ready[0]} segexport ...",
             )
@@ -117,7 +124,7 @@ class AdbClient:
         if "device offline" in said:
             return self._not_ready("offline")
         if "no devices" in said or re.search(r"device '.*' not found", said) or "error: closed" in said:
-            return EnvironmentMissingError(
+            return DeviceMissingError(
                 f"{self.serial or 'the phone'}: the phone was disconnected",
                 cause=cause,
                 hint="check the cable, then run it again",
@@ -131,12 +138,12 @@ class AdbClient:
             )
         return WorkerFailed(f"adb {' '.join(arguments)[:100]}: exit {code}", cause=cause)
 
-    def _not_ready(self, state: str) -> EnvironmentMissingError:
+    def _not_ready(self, state: str) -> DeviceMissingError:
         if state == "unauthorized":
-            return EnvironmentMissingError(
+            return DeviceMissingError(
                 f"{self.serial}: the phone has not allowed this computer to debug it",
                 hint="unlock the phone and answer its question with Allow",
             )
-        return EnvironmentMissingError(
+        return DeviceMissingError(
             f"{self.serial}: the phone is {state}", hint="unplug it and plug it in again, then `adb kill-server`"
         )

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from segexport.artifact import MANIFEST_NAME, ModelArtifact
-from segexport.errors import InputError, WorkerFailed, one_line
+from segexport.errors import MismatchError, MissingInputError, UnreadableError, WorkerFailed, one_line
 from segexport.files.foreign import guarded
 from segexport.report.schema import Latency, Percentiles
 from segexport.spec import Frozen
@@ -192,21 +192,21 @@ def read_result(file: Path) -> DeviceResult:
     """
     hint = "run the app's self-test again and copy the file that it names"
     if not file.is_file():
-        raise InputError(f"{file}: no such file", hint=hint)
+        raise MissingInputError(f"{file}: no such file", hint=hint)
     try:
         result = DeviceResult.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        raise InputError(f"{file}: not a device result", cause=one_line(error)[:500], hint=hint) from error
+        raise UnreadableError(f"{file}: not a device result", cause=one_line(error)[:500], hint=hint) from error
     if result.error is not None:
         raise WorkerFailed(
             f"{result.device_name}: the app could not run the model",
             cause=f"{result.error.message} ({result.error.kind})",
         )
     if not result.items or result.model is None or result.runtime is None:
-        raise InputError(f"{file}: nothing was run", hint=hint)
+        raise UnreadableError(f"{file}: nothing was run", hint=hint)
     times = [ms for item in result.items for ms in (*item.preprocess_ms, *item.inference_ms, *item.postprocess_ms)]
     if not all(math.isfinite(ms) and ms >= 0 for ms in times):
-        raise InputError(f"{file}: it contains invalid times", hint=hint)
+        raise UnreadableError(f"{file}: it contains invalid times", hint=hint)
     return result
 
 
@@ -215,7 +215,7 @@ def require_same_model(result: DeviceResult, artifact: ModelArtifact) -> None:
     (ours,) = (entry for entry in artifact.manifest.files if entry.role == "model")
     theirs = result.model.sha256 if result.model else ""
     if theirs != ours.sha256:
-        raise InputError(
+        raise MismatchError(
             f"{result.device_name} ran another model than {artifact.path}",
             cause=f"sha256 of its model: {theirs[:12] or 'unknown'}..., of the export: {ours.sha256[:12]}...",
             hint="put the export into the app again and repeat the self-test",
@@ -230,10 +230,10 @@ def read_mask(folder: Path, item: DeviceItem) -> np.ndarray:
     """
     file = folder / item.mask
     if not file.is_file():
-        raise InputError(f"{file}: missing", cause=f"{RESULT_NAME} lists it")
+        raise MissingInputError(f"{file}: missing", cause=f"{RESULT_NAME} lists it")
     data = file.read_bytes()
     if len(data) != 2 * item.width * item.height:
-        raise InputError(
+        raise UnreadableError(
             f"{file}: {len(data)} bytes are not a mask of {item.width}x{item.height}",
             cause="two bytes per pixel are expected; the file is truncated",
         )

@@ -46,7 +46,7 @@ def main() -> None:
             _tell(folder, answer)
         running.finish(out)
     except SegexportError as error:
-        text = json.dumps({"what": error.what, "cause": error.cause, "hint": error.hint})
+        text = json.dumps({"code": error.code, "what": error.what, "cause": error.cause, "hint": error.hint})
         (folder / f"error.{os.environ.get('PADDLE_TRAINER_ID', '0')}.json").write_text(text)
         os._exit(1)  # the others wait for this one; the launcher ends them
     sys.stdout.flush()

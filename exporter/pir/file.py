@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segexport.errors import InputError
+from segexport.errors import TooLargeError, UnreadableError, cannot_read
 
 KNOWN_VERSION = 4  # format version that Paddle 3.3 writes; 3.0 writes 1
 MAX_BYTES = 1 << 26  # the largest graph of the zoo has 1 MB; parsing needs about twenty times the file's size in memory
@@ -111,7 +111,7 @@ def read_json(path: Path) -> PirGraph:
         return PirGraph(version, ops)
     except (ValueError, RecursionError, OverflowError) as error:  # JSON and UTF-8 errors are ValueErrors
         text = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InputError(
+        raise UnreadableError(
             f"{path}: not a program of Paddle 3, or a damaged one ({len(data)} bytes)",
             cause=text.splitlines()[0][:300],
             hint="copy the file again, or export the model again",
@@ -122,15 +122,15 @@ def _bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise InputError(
+            raise TooLargeError(
                 f"{path}: {size} bytes are too many for a program's graph",
                 cause=f"a .json contains only the graph and has at most {MAX_BYTES} bytes",
             )
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error
+        raise cannot_read(path, error) from error
     if not data:
-        raise InputError(f"{path}: empty", cause="0 bytes", hint="copy the file again, or export the model again")
+        raise UnreadableError(f"{path}: empty", cause="0 bytes", hint="copy the file again, or export the model again")
     return data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnreadableError, UnsupportedModelError
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.layers import LAYER_PATH
 from segexport.exporter.pir.attributes import typed as as_attribute
@@ -178,7 +178,7 @@ class Translation:
     def damaged(self, op: PirOp, what: str) -> InputError:
         """The error for a file that Paddle cannot have written."""
         hint = "copy the file again, or export the model again"
-        return InputError(f"{self._source}: {op}: {what}", cause="the program is damaged or incomplete", hint=hint)
+        return UnreadableError(f"{self._source}: {op}: {what}", cause="the program is damaged or incomplete", hint=hint)
 
     def unsupported(self, op: PirOp, why: str) -> UnsupportedModelError:
         """The error for an operator whose use here has no legacy form."""

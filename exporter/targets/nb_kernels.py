@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from segexport.errors import InputError
+from segexport.errors import UnreadableError
 from segexport.measure.audit import MOVES, Ran, only_moves
 
 # "conv2d/def/4/1/1": operator, alias, target, precision, layout, as Paddle-Lite's enum values (paddle_place.h).
@@ -28,7 +28,7 @@ def nb_kernels(data: bytes, source: str = "the .nb") -> tuple[Ran, ...]:
         place = _NB_TARGETS.get(int(target), f"target {int(target)}")
         found.append(Ran(operator, MOVES if only_moves(operator) else name, place, alias.decode()))
     if not any(one.operator not in ("feed", "fetch") for one in found):
-        raise InputError(f"{source}: no kernels in it", cause="it is no .nb, or one of another Paddle-Lite")
+        raise UnreadableError(f"{source}: no kernels in it", cause="it is no .nb, or one of another Paddle-Lite")
     return tuple(found)
 
 

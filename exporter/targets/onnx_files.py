@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from segexport.artifact import MANIFEST_NAME, Manifest
-from segexport.errors import InputError
+from segexport.errors import AlteredError
 from segexport.files.external_data import external_data, require_inside
 
 
@@ -17,7 +17,7 @@ def require_listed(root: Path, manifest: Manifest) -> None:
             inside = require_inside(root / entry.path, location)
             path = str(PurePosixPath(entry.path).parent / inside)
             if path not in listed:
-                raise InputError(
+                raise AlteredError(
                     f"{root / path}: {entry.path} takes weights from it, and {MANIFEST_NAME} does not list it",
                     cause="so it may not be the file that the model was made with",
                     hint="check the bare .onnx file instead: its weights are then taken along",

@@ -137,7 +137,7 @@ def load(
     from pathlib import Path
 
     from segexport.artifact import read_artifact
-    from segexport.errors import InputError
+    from segexport.errors import OptionError
     from segexport.exporter.import_options import ImportOptions
     from segexport.importers.model_files import find_model
     from segexport.task.registry import task_of
@@ -148,7 +148,7 @@ def load(
     told = importing.model_dump(exclude={"fallback_labels", "ignore_index", "tiles", "postprocess"}, exclude_none=True)
     if told and is_artifact:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in told)
-        raise InputError(
+        raise OptionError(
             f"{path}: {named} cannot be given for an artifact",
             cause="its manifest states everything",
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",

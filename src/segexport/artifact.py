@@ -10,7 +10,15 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from segexport.errors import InputError, one_line
+from segexport.errors import (
+    AlteredError,
+    InputError,
+    MissingInputError,
+    TooLargeError,
+    UnreadableError,
+    VersionError,
+    one_line,
+)
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 from segexport.pipeline.entry_points import maker
@@ -246,17 +254,17 @@ def parse_manifest(text: bytes, file: object) -> Manifest:
     try:
         raw = parse_json(text)
     except ValueError as error:
-        raise InputError(f"{file}: not JSON", cause=str(error)) from error
+        raise UnreadableError(f"{file}: not JSON", cause=str(error)) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
-        raise InputError(
+        raise VersionError(
             f"{file}: schema_version is {version!r}, this segexport reads {SCHEMA_VERSION}",
             hint="make the artifact again with this version of segexport",
         )
     try:
         return Manifest.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{file}: not a valid manifest", cause=one_line(error)) from error
+        raise UnreadableError(f"{file}: not a valid manifest", cause=one_line(error)) from error
 
 
 @guarded("an artifact")
@@ -274,7 +282,7 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
         path = path.parent
     file = path / MANIFEST_NAME
     if not file.is_file():
-        raise InputError(
+        raise UnreadableError(
             f"{path}: not an artifact",
             cause=f"there is no {MANIFEST_NAME} in it",
             hint=f"a PaddleSeg or PaddleX export becomes one with `segexport import {path} -o DIR`",
@@ -282,7 +290,7 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     with file.open("rb") as stream:
         text = stream.read(MAX_MANIFEST_BYTES + 1)
     if len(text) > MAX_MANIFEST_BYTES:
-        raise InputError(f"{file}: over {MAX_MANIFEST_BYTES >> 20} MiB", cause="this is not a manifest")
+        raise TooLargeError(f"{file}: over {MAX_MANIFEST_BYTES >> 20} MiB", cause="this is not a manifest")
     manifest = parse_manifest(text, file)
     if verify:
         for entry in manifest.files:
@@ -295,10 +303,10 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
 def _verify(root: Path, entry: FileEntry) -> None:
     file = root / entry.path
     if not file.is_file():
-        raise InputError(f"{file}: missing", cause=f"{MANIFEST_NAME} lists it")
+        raise MissingInputError(f"{file}: missing", cause=f"{MANIFEST_NAME} lists it")
     size = file.stat().st_size
     if size != entry.size_bytes or file_digest(file) != entry.sha256:
-        raise InputError(
+        raise AlteredError(
             f"{file}: not the file that {MANIFEST_NAME} describes",
             cause=f"{size} bytes here, {entry.size_bytes} recorded, or another sha256",
             hint="make the artifact again; it was edited or damaged after it was written",

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from segexport.data.images import MAX_PIXELS
-from segexport.errors import InputError, TooLargeError
+from segexport.errors import InputError, ModelSettingsError, TooLargeError
 from segexport.spec import (
     Clip,
     Geometry,
@@ -230,7 +230,7 @@ def require_fit(placement: Placement, spec: TensorSpec, channels: int = 3) -> No
     if len(spec.shape) != len(layout):
         return
     if "C" in layout and spec.shape[layout.index("C")] not in (-1, channels):
-        raise InputError(
+        raise ModelSettingsError(
             f"the preprocessing gives {channels} channels, but the model's input {spec.name!r} takes "
             f"{spec.shape[layout.index('C')]}",
             hint="import it with --preprocess FILE, one mean and one std for each channel",
@@ -238,7 +238,7 @@ def require_fit(placement: Placement, spec: TensorSpec, channels: int = 3) -> No
     size = {"W": placement.tensor[0], "H": placement.tensor[1]}
     if any(axis in size and dim > 0 and dim != size[axis] for axis, dim in zip(layout, spec.shape, strict=True)):
         wanted = dict(zip(layout, spec.shape, strict=True))
-        raise InputError(
+        raise ModelSettingsError(
             f"an image of {_text(placement.original)} becomes a tensor of {_text(placement.tensor)}, "
             f"but the model's input {spec.name!r} takes {_side(wanted['W'])}x{_side(wanted['H'])} (width x height)",
             cause="the model was exported with a fixed input size, and its preprocessing does not lead there",
@@ -376,7 +376,7 @@ def _size_after(op: Geometry, width: int, height: int) -> Size:
             return width, max(height, int(width / op.ratio))
         return max(width, int(height * op.ratio)), height
     if width > op.width or height > op.height:
-        raise InputError(
+        raise ModelSettingsError(
             f"an image of {width}x{height} does not fit into a padding to {op.width}x{op.height}",
             cause="the preprocessing pads and does not shrink",
             hint="resize the image before the padding, with keep_ratio or resize_long",

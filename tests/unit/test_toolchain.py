@@ -18,10 +18,10 @@ from fakes import make_python
 from machines import HERE, Machine, bare_machine, forget
 
 from segexport.commands.toolchain import install_toolchains, list_toolchains, remove_toolchains, render
-from segexport.errors import EnvironmentMissingError, InputError, StorageError, WorkerFailed
+from segexport.errors import EnvironmentMissingError, InputError, NoPythonError, StorageError, WorkerFailed
 from segexport.process.interpreter import interpreter_for
 from segexport.toolchain import catalog, environments
-from segexport.toolchain.install import NoPythonError, install
+from segexport.toolchain.install import install
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCK = "lite_like==1.5\n"

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from segexport.errors import InputError
+from segexport.errors import UnreadableError
 from segexport.files.foreign import reading
 
 _NAME = "{http://schemas.android.com/apk/res/android}name"
@@ -26,7 +26,7 @@ def permissions(data: bytes, name: str) -> list[str]:
     """
     with reading(name, "an AndroidManifest.xml"):
         if len(data) > _MAX_BYTES:
-            raise InputError(f"{name}: {len(data):,} bytes, which no AndroidManifest.xml has")
+            raise UnreadableError(f"{name}: {len(data):,} bytes, which no AndroidManifest.xml has")
         binary = data[:2] == struct.pack("<H", _XML)
         found = _binary_elements(data) if binary else _text_elements(data)
         return [value for element, value in found if element in _PERMISSIONS and value]

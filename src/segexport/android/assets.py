@@ -13,7 +13,7 @@ from segexport import preprocess
 from segexport.android.readme import write_pack_readme
 from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, SelfTest, file_entry, write_artifact
 from segexport.data.images import decode_image, decode_label, encode_image
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import OptionError, UnsupportedModelError
 from segexport.files.atomic import whole_folder
 from segexport.files.output_folder import new_folder
 from segexport.pipeline.registry import runtime_for, target_of, targets
@@ -46,7 +46,7 @@ def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Pat
         SegexportError: An export does not run here, so its expected mask is unknown.
     """
     if not exports:
-        raise InputError("no exports were given", hint="segexport export MODEL --to onnx -o EXPORT")
+        raise OptionError("no exports were given", hint="segexport export MODEL --to onnx -o EXPORT")
     for artifact in exports:
         _require_runnable(artifact)
     names, again = _names(exports), _holds_packs(out_dir)

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Literal
 
-from segexport.errors import EnvironmentMissingError, InputError, WorkerFailed, WorkerTimeout
+from segexport.errors import EnvironmentMissingError, MissingInputError, WorkerFailed, WorkerTimeout
 
 Flavour = Literal["ort", "lite", "litert", "full"]
 _CANNOT_FETCH = 3  # exit code of fetch_tools.sh
@@ -34,7 +34,7 @@ def build_apk(demo: Path, output: Path, *, flavour: Flavour = "ort") -> int:
     """
     script = demo / "ci" / "build_apk.sh"
     if not script.is_file():
-        raise InputError(
+        raise MissingInputError(
             f"{demo}: not the android_demo folder of segexport",
             cause=f"there is no {script.relative_to(demo)}",
             hint="git clone segexport, then give its folder android_demo",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from segexport.errors import InputError
+from segexport.errors import UnreadableError
 from segexport.files.foreign import reading
 
 _MACHINES = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86", 243: "riscv64"}
@@ -36,9 +36,9 @@ def read_elf(data: bytes, name: str) -> SharedLibrary:
     """
     with reading(name, "a shared library"):
         if data[:4] != b"\x7fELF":
-            raise InputError(f"{name}: not a shared library", cause="it does not start as an ELF file")
+            raise UnreadableError(f"{name}: not a shared library", cause="it does not start as an ELF file")
         if data[5] != _LITTLE_ENDIAN or data[4] not in _BITS:
-            raise InputError(f"{name}: not a shared library for Android", cause="it is not little-endian")
+            raise UnreadableError(f"{name}: not a shared library for Android", cause="it is not little-endian")
         bits = _BITS[data[4]]
         (machine,) = struct.unpack_from("<H", data, 18)
         (start,) = struct.unpack_from("<Q", data, 32) if bits == 64 else struct.unpack_from("<I", data, 28)
@@ -51,5 +51,5 @@ def read_elf(data: bytes, name: str) -> SharedLibrary:
             if kind == _LOAD:
                 alignments.append(alignment)
         if not alignments:
-            raise InputError(f"{name}: not a shared library", cause="it has no segment that is loaded")
+            raise UnreadableError(f"{name}: not a shared library", cause="it has no segment that is loaded")
         return SharedLibrary(_MACHINES.get(machine, f"machine {machine}"), bits, tuple(alignments))

@@ -12,7 +12,7 @@ from segexport.android.app_manifest import permissions
 from segexport.android.elf import ABIS, SharedLibrary, read_elf
 from segexport.android.package import AppPackage, open_package
 from segexport.artifact import MANIFEST_NAME, Manifest, parse_manifest
-from segexport.errors import InputError
+from segexport.errors import InputError, UnreadableError
 from segexport.exporter.targets.nb_kernels import nb_kernels, nb_version
 from segexport.exporter.to_paddle_lite import FP16_BUILD
 from segexport.spec import Format
@@ -101,7 +101,7 @@ def lint(path: Path, *, builds: Collection[str] = ()) -> AppLint:
         packs, broken = _packs(package)
         loose = [name for name in package.names if name.endswith(".nb")]
         if not (libraries or packs or broken or loose or any(map(_is_app_manifest, package.names))):
-            raise InputError(
+            raise UnreadableError(
                 f"{path}: nothing of an app is in it",
                 cause="there is no shared library, no model with a manifest.json, and no AndroidManifest.xml",
             )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from segexport.errors import InputError, TooLargeError
+from segexport.errors import MissingInputError, TooLargeError, UnreadableError
 from segexport.files.foreign import reading
 
 MAX_MEMBERS = 100_000
@@ -52,12 +52,12 @@ def open_package(path: Path) -> Iterator[AppPackage]:
     """
     with reading(path, "an APK, an AAR or a folder"):
         if not path.exists():
-            raise InputError(f"{path}: there is no such file or folder")
+            raise MissingInputError(f"{path}: there is no such file or folder")
         if path.is_dir():
             yield _Folder(path)
             return
         if not zipfile.is_zipfile(path):
-            raise InputError(f"{path}: neither an APK nor an AAR, nor a folder", cause="it is no zip archive")
+            raise UnreadableError(f"{path}: neither an APK nor an AAR, nor a folder", cause="it is no zip archive")
         with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
             yield _Archive(path, archive, stream)
 
@@ -74,7 +74,7 @@ class _Archive(AppPackage):
         self._path, self._archive, self._stream = path, archive, stream
         self._members = {info.filename: info for info in found}
         if len(self._members) < len(found):
-            raise InputError(f"{path}: two files of it have the same name")
+            raise UnreadableError(f"{path}: two files of it have the same name")
         self.names = tuple(sorted(self._members))
         self.size_bytes = path.stat().st_size
 

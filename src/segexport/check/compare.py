@@ -17,7 +17,7 @@ from segexport.check.sessions import RunningExport, in_each_runtime, open_export
 from segexport.check.shown_images import draw_images
 from segexport.check.timing import time_models
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError, capture_error
+from segexport.errors import MismatchError, capture_error
 from segexport.judge.results import Measurement
 from segexport.measure import parity
 from segexport.measure.environment import describe_machine, load_average
@@ -106,18 +106,18 @@ def measure(request: CheckRequest) -> Measurement:
 def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None:
     """Raises InputError for an export of another task, and for one whose images are decoded differently."""
     if export.manifest.task != reference.manifest.task:
-        raise InputError(
+        raise MismatchError(
             f"{export.path}: its task is {export.manifest.task}, that of the reference {reference.manifest.task}"
         )
     if export.manifest.preprocess.tiles != reference.manifest.preprocess.tiles:
-        raise InputError(
+        raise MismatchError(
             f"{export.path}: it is run in {_tiles(export)}, the reference in {_tiles(reference)}",
             cause="the masks would differ by the tiles, and not by the export",
             hint="--tile-size runs both in the same tiles",
         )
     own, other = reference.manifest.preprocess.pixels, export.manifest.preprocess.pixels
     if other != own:
-        raise InputError(
+        raise MismatchError(
             f"{export.path}: it takes {other.channels} channels ({other.color}, {other.depth}), "
             f"the reference {own.channels} ({own.color}, {own.depth})",
             hint="check it against the model that it was made from",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from segexport.errors import InputError, capture_error
+from segexport.errors import OptionError, capture_error
 from segexport.judge.results import Export, Measured
 from segexport.measure.parity import ModelUnderTest
 from segexport.pipeline.entry_points import require_known
@@ -45,7 +45,7 @@ def require_runtimes(wanted: Sequence[str], exports: Sequence[Export]) -> None:
         runs = runtimes()[name].runs
         if not any(export.format in runs for export in exports):
             formats = ", ".join(sorted({export.format for export in exports}))
-            raise InputError(f"runtime {name!r} runs {', '.join(runs)}, and the exports are {formats}")
+            raise OptionError(f"runtime {name!r} runs {', '.join(runs)}, and the exports are {formats}")
 
 
 def in_each_runtime(exports: Sequence[Export], wanted: Sequence[str]) -> tuple[Export, ...]:

@@ -60,12 +60,12 @@ def convert(console: Any, folder: Path, output: Path, labels: Path | None, **opt
     """Convert FOLDER (LabelMe, COCO, Pascal VOC, Cityscapes) to a PaddleSeg dataset."""
     from segexport.data.convert import convert
     from segexport.data.dataset_list import read_labels
-    from segexport.errors import InputError
+    from segexport.errors import MissingInputError
 
     say = console()
     names = read_labels(labels) if labels else None
     if labels and names is None:
-        raise InputError(f"{labels}: no such file")
+        raise MissingInputError(f"{labels}: no such file")
     found = convert(folder, output, labels=names, progress=say.progress, **options)
     for note in found.notes:
         say.warn(note)

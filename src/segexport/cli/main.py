@@ -66,7 +66,7 @@ for _commands in SECTIONS.values():
 
 def main() -> None:
     """Entry point: prints errors in up to three lines and sets the exit code. 1 is reserved for failed gates."""
-    from segexport.errors import SegexportError
+    from segexport.errors import InternalError, SegexportError
 
     _open_closed_streams()
     try:
@@ -84,7 +84,7 @@ def main() -> None:
         import traceback
 
         traceback.print_exc()
-        _console("auto", False).error(SegexportError("this is a bug in segexport, please report it with the above"))
+        _console("auto", False).error(InternalError("this is a bug in segexport, please report it with the above"))
     sys.exit(2)
 
 
@@ -100,7 +100,7 @@ def _open_closed_streams() -> None:
 
 
 def _told(error: OSError) -> SegexportError:
-    from segexport.errors import SegexportError
+    from segexport.errors import SegexportError, StorageError
     from segexport.files.disk import require_temporary_room
 
     if error.filename is None:
@@ -108,7 +108,7 @@ def _told(error: OSError) -> SegexportError:
             require_temporary_room(error)
         except SegexportError as full:
             return full
-    return SegexportError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return StorageError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def _console(color: Color, quiet: bool) -> Console:

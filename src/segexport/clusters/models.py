@@ -12,7 +12,7 @@ from segexport.clusters.lane_result import LaneResult
 from segexport.clusters.lanes import Lane, fitted, lane_pixels
 from segexport.clusters.spatial import instances
 from segexport.data.dataset import Dataset, Sample
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import ModelOutputError, OptionError, UnsupportedModelError
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.model import Model
 from segexport.predict.prediction import SegmentationResult
@@ -63,7 +63,7 @@ class LaneModel(Model):
         if values.shape[:2] != mask.shape:
             mask = preprocess.enlarge_mask(mask, (values.shape[0], values.shape[1]))
         if not np.isfinite(values).all():
-            raise InputError(f"{picture.name}: the model's embeddings hold NaN or infinity")
+            raise ModelOutputError(f"{picture.name}: the model's embeddings hold NaN or infinity")
         numbers = lane_pixels(mask, values, rule)
         found = [_lane(numbers == number, placed.placement, rule) for number in range(1, int(numbers.max()) + 1)]
         stored = numbers.astype(np.uint8 if len(found) < 256 else np.uint16)
@@ -144,7 +144,7 @@ class EmbeddingModel(Model):
         one_output = places[0] == places[1]
         if len(field) < split + one_output or (len(field) > split and not one_output):
             expected = f"{split} and a seed of each class" if one_output else f"{split}"
-            raise InputError(
+            raise ModelOutputError(
                 f"{name}: the output {specs[places[1]].name!r} has {len(field)} channels",
                 cause=f"{expected} are expected: 2 offsets and {rule.bandwidths} of bandwidth",
                 hint="state them: --postprocess FILE with {kind: spatial_embedding, bandwidths: 1}",
@@ -157,7 +157,7 @@ class EmbeddingModel(Model):
             if not rule.activated:
                 offsets, factors = np.tanh(offsets), np.exp(np.minimum(10 * factors, 100))
         if seeds.shape[1:] != offsets.shape[1:]:
-            raise InputError(
+            raise ModelOutputError(
                 f"{name}: seeds of {list(seeds.shape)} and offsets of {list(offsets.shape)} differ in size"
             )
         return seeds, offsets, factors
@@ -187,7 +187,7 @@ class MultiScaleModel(Model):
         """
         _refuse_tiles(tiles or self.artifact.manifest.preprocess.tiles, slice_size)
         if target_size is not None:
-            raise InputError("target_size: this model is predicted at the sizes of its postprocess")
+            raise OptionError("target_size: this model is predicted at the sizes of its postprocess")
         pixels = self.artifact.manifest.preprocess.pixels
         return (self._averaged(one, score_map) for one in pictures(input, pixels))
 
@@ -246,7 +246,7 @@ def at_size(contract: Preprocess, size: tuple[int, int]) -> Preprocess:
     )
     others = [op.op for op in contract.geometry if not isinstance(op, Resize | Pad)]
     if others:
-        raise InputError(
+        raise OptionError(
             f"postprocess multi_scale: the preprocessing has {', '.join(others)}",
             cause="its sizes replace those of a resize and a pad",
             hint="import the model with --preprocess FILE that resizes, or resizes and pads",
@@ -256,7 +256,7 @@ def at_size(contract: Preprocess, size: tuple[int, int]) -> Preprocess:
 
 def _refuse_tiles(tiles: Tiles | None, slice_size: Any) -> None:
     if tiles is not None or slice_size is not None:
-        raise InputError("tiles: the outputs of this model are clustered or averaged over the whole image")
+        raise OptionError("tiles: the outputs of this model are clustered or averaged over the whole image")
 
 
 def _lane_outputs(model: Model, rule: Lanes) -> tuple[int, int]:
@@ -300,7 +300,7 @@ def _has_channels(spec: TensorSpec) -> bool:
 def _chw(output: np.ndarray, spec: TensorSpec) -> np.ndarray:
     """Converts the output of one image to (channels, h, w)."""
     if output.ndim != 4 or output.shape[0] != 1:
-        raise InputError(f"the output {spec.name!r} is {list(output.shape)}, not that of one image")
+        raise ModelOutputError(f"the output {spec.name!r} is {list(output.shape)}, not that of one image")
     return output[0].transpose(2, 0, 1) if spec.layout.endswith("HWC") else output[0]
 
 
@@ -351,7 +351,7 @@ def _swapped(classes: int, rule: MultiScale) -> np.ndarray:
     order = np.arange(classes)
     for one, other in rule.swap:
         if not (0 <= one < classes and 0 <= other < classes):
-            raise InputError(
+            raise OptionError(
                 f"postprocess multi_scale: swap [{one}, {other}]", cause=f"the model has {classes} classes"
             )
         order[one], order[other] = other, one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import ModelOutputError
 from segexport.spec import SpatialEmbedding
 
 _FOREGROUND = 0.5  # smallest seed probability of a pixel in an instance
@@ -41,7 +41,7 @@ def instances(
     embedding = offsets[:, ys, xs].astype(np.float64) + np.stack([xs / rule.unit_px[0], ys / rule.unit_px[1]])
     factors = np.broadcast_to(bandwidths[:, ys, xs].astype(np.float64), embedding.shape)
     if not (np.isfinite(embedding).all() and np.isfinite(factors).all() and (factors > 0).all()):
-        raise InputError(f"{name}: the model's embeddings hold NaN, infinity or a bandwidth that is not positive")
+        raise ModelOutputError(f"{name}: the model's embeddings hold NaN, infinity or a bandwidth that is not positive")
     score = seeds[ys, xs]
     by_x = np.argsort(embedding[0], kind="stable")  # only pixels near a centre in x are compared with it
     sorted_x = embedding[0, by_x]
@@ -59,7 +59,9 @@ def instances(
         near = by_x[low:high]
         comparisons += len(near)
         if comparisons > _MOST_COMPARISONS:
-            raise InputError(f"{name}: the model's seeds form no clusters", cause="each of them would be an instance")
+            raise ModelOutputError(
+                f"{name}: the model's seeds form no clusters", cause="each of them would be an instance"
+            )
         squared = (embedding[:, near] - embedding[:, seed, None]) ** 2 * factors[:, seed, None]
         inside = near[np.exp(-squared.sum(axis=0)) > _INSIDE]
         fresh = int(free[inside].sum())

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
-from segexport.errors import InputError, WorkerFailed
+from segexport.errors import OptionError, WorkerFailed
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio, percentiles, session_times, undisturbed_ms
@@ -79,11 +79,11 @@ def bench(
         SegexportError: An export cannot be opened or run.
     """
     if not 0 <= latency_seconds <= _MOST_SECONDS:  # NaN too
-        raise InputError(f"{latency_seconds} seconds of timing: not from 0 to {_MOST_SECONDS}")
+        raise OptionError(f"{latency_seconds} seconds of timing: not from 0 to {_MOST_SECONDS}")
     if all_runtimes and runtime:
-        raise InputError("--runtime and --all-runtimes cannot be combined")
+        raise OptionError("--runtime and --all-runtimes cannot be combined")
     if device.startswith("adb") and (all_runtimes or runtime):
-        raise InputError(
+        raise OptionError(
             f"--device {device} and {'--all-runtimes' if all_runtimes else '--runtime'} cannot be combined",
             cause="the app on the phone runs each export in the runtime that it was made for",
         )
@@ -191,7 +191,7 @@ def exports_named(given: Sequence[Path]) -> dict[str, ModelArtifact]:
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):
-        raise InputError("the same export is named twice")
+        raise OptionError("the same export is named twice")
     return {name: read_artifact(path) for name, path in zip(names, paths, strict=True)}
 
 

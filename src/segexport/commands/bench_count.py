@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from segexport.commands.bench import exports_named
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.measure.environment import describe_machine
 from segexport.measure.instructions import NO_SPEED, count_instructions
 from segexport.progress import SILENCE, Feedback
@@ -38,7 +38,7 @@ def require_usual(*, threads: tuple[int, ...], device: str, runtime: tuple[str, 
     wrong = {"--threads": threads != (1,), "--device": device != "cpu", "--runtime": runtime}
     for option, given in {**wrong, "--all-runtimes": all_runtimes}.items():
         if given:
-            raise InputError(
+            raise OptionError(
                 f"--count and {option} cannot be combined",
                 cause="instructions are counted in ONNX Runtime on one thread, on named processors",
             )

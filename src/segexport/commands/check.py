@@ -19,7 +19,7 @@ from segexport.check.compare import check as run_check
 from segexport.check.compare import measure
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import OptionError, UnreadableError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store
@@ -160,22 +160,22 @@ def check_shard(
     """Measures one shard of the images and writes it to the file `output`; returns a summary."""
     index, count = parse_shard(options.shard or "")
     if output is None:
-        raise InputError("--shard: no output file", hint="-o PART")
+        raise OptionError("--shard: no output file", hint="-o PART")
     for name in ("golden", "baseline", "device_result"):
         if getattr(options, name):
             option = f"--{name}".replace("_", "-")
-            raise InputError(f"--shard and {option} cannot be combined", hint=f"give {option} to `segexport merge`")
+            raise OptionError(f"--shard and {option} cannot be combined", hint=f"give {option} to `segexport merge`")
     if options.latency == "gate":
-        raise InputError("--shard and --latency gate cannot be combined", cause="parts of a check take no times")
+        raise OptionError("--shard and --latency gate cannot be combined", cause="parts of a check take no times")
     if options.count:
-        raise InputError("--shard and --count cannot be combined", hint="segexport bench --count EXPORT...")
+        raise OptionError("--shard and --count cannot be combined", hint="segexport bench --count EXPORT...")
     require_new(output)
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
         feedback.warn_of(*job.models)
         require_feature(job.reference.artifact, "shard", "--shard")
         share = job.data.shard(index - 1, count)
         if not len(share):
-            raise InputError(
+            raise OptionError(
                 f"--shard {index}/{count}: {len(job.data)} images leave none for it", hint="use fewer shards"
             )
         folder = Path(scratch)
@@ -208,7 +208,7 @@ def open_reference(
     """
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
         if importing.model_copy(update={"tiles": None}) != ImportOptions():
-            raise InputError(
+            raise OptionError(
                 f"{path}: a recorded reference, with --preprocess, --labels, --config or --paddleseg",
                 cause="a recording holds the model's own",
                 hint="give them to `segexport reference record`",
@@ -223,13 +223,13 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
     golden, reference, root = options.golden, options.reference, options.data
     if golden is not None:
         if reference is not None or root is not None:
-            raise InputError("--golden replaces --reference and --data: give one or the other")
+            raise OptionError("--golden replaces --reference and --data: give one or the other")
         if options.tiles is not None:
-            raise InputError("--golden and --tile-size cannot be combined", cause="a pack's images are run whole")
+            raise OptionError("--golden and --tile-size cannot be combined", cause="a pack's images are run whole")
         if options.config is not None:
-            raise InputError("--golden and --config cannot be combined", cause="a pack has the reference's results")
+            raise OptionError("--golden and --config cannot be combined", cause="a pack has the reference's results")
         if options.groups is not None:
-            raise InputError("--golden and --groups cannot be combined", hint="a pack contains its groups")
+            raise OptionError("--golden and --groups cannot be combined", hint="a pack contains its groups")
         with open_pack(golden) as pack:
             recorded = pack.as_reference()
             given = _exports(exports, recorded.artifact)
@@ -238,7 +238,7 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
         return
     if reference is None or root is None:
         missing = "--reference" if reference is None else "--data"
-        raise InputError(
+        raise OptionError(
             f"{missing} is missing",
             cause="exports are compared with a reference on images",
             hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
@@ -310,9 +310,9 @@ def _check_recipe(options: CheckOptions) -> CheckRecipe:
     except ValidationError as error:
         fault = error.errors()[0]
         if not fault["loc"]:
-            raise InputError("--latency gate needs times, and --latency-seconds is 0") from None
+            raise OptionError("--latency gate needs times, and --latency-seconds is 0") from None
         option = f"--{fault['loc'][0]}".replace("_", "-")
-        raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
+        raise OptionError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
 
 
 def read_label_map(path: Path | None) -> dict[str, str] | None:
@@ -322,4 +322,4 @@ def read_label_map(path: Path | None) -> dict[str, str] | None:
     try:
         return as_label_map(read_yaml(path))
     except ValueError as error:
-        raise InputError(f"{path}: not a label map", cause=str(error)) from None
+        raise UnreadableError(f"{path}: not a label map", cause=str(error)) from None

@@ -12,7 +12,7 @@ from segexport.commands.check import read_label_map
 from segexport.commands.run import model_recipe, run_pipeline
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import look
-from segexport.errors import InputError
+from segexport.errors import DataError, OptionError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
 from segexport.files.output_folder import new_folder, require_free
@@ -110,13 +110,13 @@ def compress(
     require_free(output, replace=True)
     goal = Goal(max_miou_drop=options.max_miou_drop, objective=options.objective)
     if goal.objective == "latency" and not options.latency_seconds > 0:
-        raise InputError(
+        raise OptionError(
             f"--latency-seconds {options.latency_seconds:g}: --objective latency needs times",
             hint="--objective size or flops needs none",
         )
     untimed = target_named(options.to).untimed
     if goal.objective == "latency" and untimed and not options.device.startswith("adb"):
-        raise InputError(
+        raise OptionError(
             f"--to {options.to} --objective latency: {untimed}",
             hint="--device adb measures on the connected one; --objective size or flops needs none",
         )
@@ -190,7 +190,7 @@ def split(options: CompressOptions) -> ImageSplit:
     else:
         if whole.units < 2 * PASS_IMAGES:
             units = f"{whole.units} {'groups' if whole.groups else 'images'}"
-            raise InputError(
+            raise DataError(
                 f"{root}, split {held_out!r}: {units} are too few for a search and a separate verdict",
                 cause=f"both halves need {PASS_IMAGES} to pass anything" + (", and share none" if whole.groups else ""),
                 hint="give more images, or others for the verdict: --verdict-split NAME",
@@ -203,7 +203,7 @@ def split(options: CompressOptions) -> ImageSplit:
     ):
         if units < PASS_IMAGES:
             of = f" in {units} group{'s' if units > 1 else ''}" if part.groups else ""
-            raise InputError(
+            raise DataError(
                 f"{root}, split {part.split!r}: {len(part)} images{of} for the {name}",
                 cause=f"fewer than {PASS_IMAGES} {'groups' if of else 'images'} pass nothing",
             )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from segexport.android.readme import write_export_readme
 from segexport.artifact import ModelArtifact, read_artifact
-from segexport.errors import InputError, one_line
+from segexport.errors import OptionError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
@@ -99,7 +99,7 @@ def _export_recipe(options: ExportOptions) -> ExportRecipe:
     try:
         return target.Recipe.model_validate(given | _own_options(options, target))
     except ValidationError as error:
-        raise InputError(
+        raise OptionError(
             f"{_asked(given)}: cannot be combined",
             cause=one_line(error),
         ) from None
@@ -115,13 +115,13 @@ def _own_options(options: ExportOptions, target: ExportTarget) -> dict[str, Any]
     for pair in (*given, *options.option):
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"--option {pair}: no value", hint="--option NAME=VALUE, as a recipe names it")
+            raise OptionError(f"--option {pair}: no value", hint="--option NAME=VALUE, as a recipe names it")
         name, _, part = name.partition(".")
         require_known(f"{target.name} option", name, known)
         try:
             content = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise InputError(f"--option {pair}: not YAML", cause=" ".join(str(error).split())) from None
+            raise OptionError(f"--option {pair}: not YAML", cause=" ".join(str(error).split())) from None
         if part:
             inner = found[name] if isinstance(found.get(name), dict) else {}
             content = inner | {part: content}

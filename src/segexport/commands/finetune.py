@@ -8,7 +8,7 @@ from typing import Any
 
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import DataError, MissingInputError, OptionError, UnreadableError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
@@ -111,7 +111,7 @@ def train_on(
     step = make_step("finetune", _params(options))
     check_chain([step], source.manifest.format)
     if options.early_stop and validation is None:
-        raise InputError("--early-stop needs images to measure the model on", hint="name their list: --val-split val")
+        raise OptionError("--early-stop needs images to measure the model on", hint="name their list: --val-split val")
     seen = digest_of([data.fingerprint, validation.fingerprint if validation else ""])
     start = digest_of([source.digest, source.manifest.source_sha256])
     chain = (Planned(step, content_key(step, start, seen, options.seed)),)
@@ -134,14 +134,14 @@ def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:
         return None
     split = split or "val"
     if split == data.split:
-        raise InputError(
+        raise OptionError(
             f"{split!r} is the training list",
             cause="validation on training images overestimates the accuracy",
             hint=f"segexport data split {data.root} makes two lists; --val-split {NO_SPLIT} skips validation",
         )
     found = Dataset.open(data.root, split, ignore_index=data.ignore_index)
     if not found.labelled:
-        raise InputError(
+        raise DataError(
             f"{found.root}/{split}.txt: the images have no labels to measure the model with",
             hint=f"--val-split {NO_SPLIT}",
         )
@@ -151,7 +151,7 @@ def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:
 def _params(options: FinetuneOptions) -> dict[str, Any]:
     """Converts the options to the step's parameters."""
     if options.steps is None and options.num_epochs is None:
-        raise InputError("no training length", hint="give --num-epochs, or --steps")
+        raise OptionError("no training length", hint="give --num-epochs, or --steps")
     taken = load("step", "finetune").Params.model_fields
     params = {name: value for name, value in vars(options).items() if name in taken}
     params["losses"] = _losses(options.losses)
@@ -162,9 +162,9 @@ def _params(options: FinetuneOptions) -> dict[str, Any]:
     resumed, save_dir = options.resume_checkpoint, options.save_dir
     if resumed is not None:
         if save_dir is not None and save_dir != resumed:
-            raise InputError("--save-dir and --resume-checkpoint name two folders", hint="give one of them")
+            raise OptionError("--save-dir and --resume-checkpoint name two folders", hint="give one of them")
         if not (resumed / _CHECKPOINT).is_file():
-            raise InputError(f"{resumed}: no {_CHECKPOINT} to resume", hint="give the folder of --save-dir")
+            raise MissingInputError(f"{resumed}: no {_CHECKPOINT} to resume", hint="give the folder of --save-dir")
     folder = resumed or save_dir
     params["save_dir"] = str(folder.resolve()) if folder else ""
     return params
@@ -178,20 +178,22 @@ def _losses(given: tuple[str, ...]) -> dict[str, float]:
     for text in given:
         name, _, weight = text.partition("=")
         if name not in Losses.model_fields:
-            raise InputError(
+            raise OptionError(
                 f"--loss {text}: there is no loss {name!r}", hint=f"there are {', '.join(Losses.model_fields)}"
             )
         try:
             losses[name] = float(weight) if weight else 1.0
         except ValueError:
-            raise InputError(f"--loss {text}: {weight!r} is not a number", hint="for example --loss dice=0.5") from None
+            raise OptionError(
+                f"--loss {text}: {weight!r} is not a number", hint="for example --loss dice=0.5"
+            ) from None
     return losses
 
 
 def _pipeline(path: Path) -> dict[str, Any]:
     found = read_yaml(path)
     if not isinstance(found, dict) or "transform" not in found:
-        raise InputError(
+        raise UnreadableError(
             f"{path}: no pipeline of albumentations",
             hint="write one with albumentations.save(transform, FILE, data_format='yaml')",
         )
@@ -206,6 +208,6 @@ def _class_weight(given: str | None) -> str | tuple[float, ...] | None:
     try:
         return tuple(float(part) for part in given.split(","))
     except ValueError:
-        raise InputError(
+        raise OptionError(
             f"--class-weight {given}: not numbers", hint="--class-weight dynamic, or one for each class: 1,2.5,0.3"
         ) from None

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from segexport.commands.validate_recipe import validate_recipe
-from segexport.errors import InputError
+from segexport.errors import ExistsError
 from segexport.files.atomic import write_file
 from segexport.importers.model_files import find_model
 from segexport.task.open_data import open_data
@@ -47,7 +47,7 @@ def init_recipe(model: Path, data: Path, output: Path) -> list[str]:
     open_data(data, splits[0])
     calibration = "train" if "train" in splits else splits[-1]
     if output.exists():
-        raise InputError(f"{output}: exists", hint="choose another file with -o, or remove it")
+        raise ExistsError(f"{output}: exists", hint="choose another file with -o, or remove it")
     text = _TEMPLATE.format(
         name=output.name,
         model=_quoted(model, output.parent),

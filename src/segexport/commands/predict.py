@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import segexport
-from segexport.errors import InputError
+from segexport.errors import ExistsError, OptionError
 from segexport.exporter.import_options import ImportOptions
 from segexport.predict.model import Model
 from segexport.predict.model_session import Opened
@@ -80,7 +80,7 @@ def predict(
     """
     sources = [video_source(name) for name in inputs]
     if _is_video(saving.output) and (len(inputs) > 1 or None in sources):
-        raise InputError(
+        raise OptionError(
             f"-o {saving.output}: this is the name of one video",
             cause=f"there are {len(inputs)} inputs" if len(inputs) > 1 else f"{inputs[0]} is not a video",
             hint="give a folder",
@@ -134,9 +134,9 @@ def _video(
     feedback: Feedback,
 ) -> SavedResult:
     if not isinstance(model, Model):
-        raise InputError(f"{source}: a video needs a model that gives the class of each pixel, this one finds objects")
+        raise OptionError(f"{source}: a video needs a model that gives the class of each pixel, this one finds objects")
     if options.slice_size is not None:
-        raise InputError(f"{source}: --slice-size is for images")
+        raise OptionError(f"{source}: --slice-size is for images")
     from segexport.video.options import VideoOptions
     from segexport.video.run import predict_video, video_name
 
@@ -148,7 +148,7 @@ def _video(
     if path is not None and not _is_video(path):
         path = path / _free(video_name(source, saving.kind, video.background), taken)
     if path is not None and isinstance(source, Path) and path.exists() and source.exists() and path.samefile(source):
-        raise InputError(f"{path}: this is the video itself", hint="save to another folder")
+        raise ExistsError(f"{path}: this is the video itself", hint="save to another folder")
     labels = model.artifact.manifest.labels
     found = predict_video(stream, source, labels, video, path, kind=saving.kind, feedback=feedback)
     if path is not None and saving.with_json:

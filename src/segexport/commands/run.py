@@ -12,7 +12,7 @@ from segexport.artifact import ModelArtifact
 from segexport.check.cached import cached_check
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError, SegexportError
+from segexport.errors import OptionError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
@@ -59,7 +59,7 @@ def run(
         try:
             recipe = recipe.ablated(without)
         except ValueError as error:
-            raise InputError(f"--without {without[0]}: {error}") from None
+            raise OptionError(f"--without {without[0]}: {error}") from None
     with new_folder(output, replace=True) as folder:
         return run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
 

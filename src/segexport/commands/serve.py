@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import EnvironmentMissingError, InputError, OptionError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.predict.model_pipeline import read_config
@@ -79,7 +79,7 @@ def serve(
         runtime = config.runtime if runtime is None else runtime
         target_size = config.target_size if target_size is None else target_size
     if model is None:
-        raise InputError("nothing to serve", hint="name a model, or the YAML file of a pipeline")
+        raise OptionError("nothing to serve", hint="name a model, or the YAML file of a pipeline")
     artifact = import_model(model, ImportOptions(), Store())
     feedback.warn_of(artifact)
     if artifact.manifest.preprocess.tiles is not None:

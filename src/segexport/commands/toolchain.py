@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from segexport.errors import EnvironmentMissingError, SegexportError
+from segexport.errors import EnvironmentMissingError, NoPythonError, SegexportError
 from segexport.process import pythons
 from segexport.process.interpreter import fits, forget_interpreters
 from segexport.progress import Progress, silent
 from segexport.toolchain import environments
 from segexport.toolchain.catalog import Toolchain, toolchain, toolchains
 from segexport.toolchain.hints import how_to_get
-from segexport.toolchain.install import NoPythonError, install
+from segexport.toolchain.install import install
 
 State = Literal["own", "installed", "missing", "outdated", "broken"]
 _STATES = {

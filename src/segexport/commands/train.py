@@ -13,7 +13,7 @@ from segexport.artifact import ModelArtifact
 from segexport.commands.finetune import FinetuneOptions, train_on
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
-from segexport.errors import InputError
+from segexport.errors import DataError, MismatchError, OptionError
 from segexport.exporter.from_paddle import ImportOptions, new_model
 from segexport.exporter.mask_output import FIRST
 from segexport.exporter.paddleseg_network import PaddleSegNetwork
@@ -118,7 +118,7 @@ def _set(model: dict[str, Any], pair: str) -> None:
     name, equals, value = pair.partition("=")
     *sections, name = name.split(".")
     if not equals or not name:
-        raise InputError(f"--option {pair}: no value", hint="--option NAME=VALUE, or backbone.NAME=VALUE")
+        raise OptionError(f"--option {pair}: no value", hint="--option NAME=VALUE, or backbone.NAME=VALUE")
     place = model
     for section in sections:
         place[section] = dict(place.get(section) or {})
@@ -126,17 +126,17 @@ def _set(model: dict[str, Any], pair: str) -> None:
     try:
         place[name] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InputError(f"--option {pair}: not YAML", cause=" ".join(str(error).split())) from None
+        raise OptionError(f"--option {pair}: not YAML", cause=" ".join(str(error).split())) from None
 
 
 def _classes(config: TrainingConfig, wanted: NetworkOptions, data: Dataset) -> int:
     """The number of classes from the user, the data or the configuration, in this order."""
     named = None if data.labels is None else len(data.labels)
     if wanted.num_classes is not None and named not in (None, wanted.num_classes):
-        raise InputError(f"{data.root}: labels.txt names {named} classes, --num-classes says {wanted.num_classes}")
+        raise MismatchError(f"{data.root}: labels.txt names {named} classes, --num-classes says {wanted.num_classes}")
     found = wanted.num_classes or named or config.model.get("num_classes")
     if found is None:
-        raise InputError(
+        raise DataError(
             f"{data.root}: the number of classes is unknown",
             hint="write labels.txt, one name per line, or give --num-classes N",
         )
@@ -149,7 +149,7 @@ def _input_size(config: TrainingConfig, data: Dataset) -> tuple[int, int]:
     sizes = {place(preprocess, *image_size(data.root / entry.image)).tensor for entry in data.entries}
     if len(sizes) != 1:
         some: Sequence[tuple[int, int]] = sorted(sizes)[:3]
-        raise InputError(
+        raise DataError(
             f"{data.root}/{data.split}.txt: its images become tensors of {len(sizes)} sizes",
             cause=f"{', '.join(f'{width}x{height}' for width, height in some)}, ...; a batch needs one size",
             hint="resize them: --image-size WxH",

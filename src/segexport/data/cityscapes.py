@@ -8,7 +8,7 @@ import numpy as np
 
 from segexport.data.images import decode_label
 from segexport.data.source import IGNORE_INDEX, Item, Source
-from segexport.errors import InputError
+from segexport.errors import DataError, UnreadableError
 
 IMAGES = "leftImg8bit"
 LABELS = (
@@ -51,7 +51,7 @@ def read(root: Path) -> Source:
     """
     masks = masks_folder(root)
     if masks is None:
-        raise InputError(f"{root}: not a Cityscapes folder", cause=f"{IMAGES} and gtFine are expected in it")
+        raise UnreadableError(f"{root}: not a Cityscapes folder", cause=f"{IMAGES} and gtFine are expected in it")
     splits = {}
     for split in ("train", "val"):
         images = sorted((root / IMAGES / split).glob("*/*_leftImg8bit.png"))
@@ -59,7 +59,7 @@ def read(root: Path) -> Source:
         if items:
             splits[split] = items
     if not splits:
-        raise InputError(f"{root}: no images in {IMAGES}/train and {IMAGES}/val")
+        raise DataError(f"{root}: no images in {IMAGES}/train and {IMAGES}/val")
     return Source("Cityscapes", LABELS, splits)
 
 
@@ -75,7 +75,7 @@ def _item(image: Path, folder: Path) -> Item:
     kind = folder.parent.parent.name
     ready, raw = folder / f"{stem}_{kind}_labelTrainIds.png", folder / f"{stem}_{kind}_labelIds.png"
     if not ready.is_file() and not raw.is_file():
-        raise InputError(f"{image}: no mask", cause=f"neither {ready.name} nor {raw.name} is in {folder}")
+        raise DataError(f"{image}: no mask", cause=f"neither {ready.name} nor {raw.name} is in {folder}")
 
     def label(width: int, height: int) -> np.ndarray:
         return decode_label(ready) if ready.is_file() else to_train_ids(decode_label(raw))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segexport.data.source import BACKGROUND, BACKGROUND_NAMES, Item, Source, inside, read_json, require_classes
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import DataError, EnvironmentMissingError, InputError, MissingInputError, UnreadableError
 
 _KEYS = ("images", "annotations", "categories")
 
@@ -31,11 +31,11 @@ def read(root: Path) -> Source:
         content = read_json(path)
         found = _categories(path, content)
         if categories and found != categories:
-            raise InputError(f"{path}: other categories than the files before it")
+            raise DataError(f"{path}: other categories than the files before it")
         categories = found
         split = next((name for name in ("train", "val", "test") if name in path.stem.lower()), path.stem)
         if split in splits:
-            raise InputError(f"{path}: a second file for the split {split!r}", hint="move one of them away")
+            raise DataError(f"{path}: a second file for the split {split!r}", hint="move one of them away")
         splits[split] = _items(root, path, content, _ids(categories))
     ids = _ids(categories)
     names = {index: categories[category].strip() for category, index in ids.items()}
@@ -56,7 +56,7 @@ def decode_rle(counts: Any, width: int, height: int, what: str) -> np.ndarray:
     runs = _uncompressed(counts, what) if isinstance(counts, str) else counts
     good = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
     if not good or sum(runs) != width * height:
-        raise InputError(f"{what}: its run-length code does not fill an image of {width}x{height}")
+        raise DataError(f"{what}: its run-length code does not fill an image of {width}x{height}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape(width, height).T
 
@@ -67,7 +67,7 @@ def _uncompressed(text: str, what: str) -> list[int]:
     for letter in text:
         group = ord(letter) - 48
         if not 0 <= group < 64 or shift > 30:
-            raise InputError(f"{what}: its run-length code holds {letter!r}")
+            raise DataError(f"{what}: its run-length code holds {letter!r}")
         value |= (group & 31) << shift
         shift += 5
         if not group & 32:
@@ -92,11 +92,11 @@ def _looks_like(path: Path) -> bool:
 
 def _categories(path: Path, content: dict[str, Any]) -> dict[int, str]:
     if not all(isinstance(content.get(key), list) for key in _KEYS):
-        raise InputError(f"{path}: not COCO", cause=f"expected lists of {', '.join(_KEYS)}")
+        raise UnreadableError(f"{path}: not COCO", cause=f"expected lists of {', '.join(_KEYS)}")
     try:
         categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
     except (TypeError, KeyError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: a category without `id` or `name`", cause=str(error)) from error
+        raise DataError(f"{path}: a category without `id` or `name`", cause=str(error)) from error
     return dict(sorted(categories.items()))
 
 
@@ -112,9 +112,9 @@ def _items(root: Path, path: Path, content: dict[str, Any], ids: dict[int, int])
     for number, entry in enumerate(content["annotations"]):
         category = entry.get("category_id") if isinstance(entry, dict) else None
         if not isinstance(category, int) or category not in ids:
-            raise InputError(f"{path}: annotation {number} has no known category")
+            raise DataError(f"{path}: annotation {number} has no known category")
         if not _is_id(entry.get("image_id")):
-            raise InputError(f"{path}: annotation {number}: its image_id is {entry.get('image_id')!r}")
+            raise DataError(f"{path}: annotation {number}: its image_id is {entry.get('image_id')!r}")
         objects.setdefault(entry["image_id"], []).append(entry)
     return tuple(_item(root, path, entry, objects, ids) for entry in content["images"])
 
@@ -125,19 +125,21 @@ def _is_id(value: Any) -> bool:
 
 def _item(root: Path, path: Path, entry: Any, objects: dict[Any, list[dict[str, Any]]], ids: dict[int, int]) -> Item:
     if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or not _is_id(entry.get("id")):
-        raise InputError(f"{path}: an image without `id` or `file_name`")
+        raise DataError(f"{path}: an image without `id` or `file_name`")
     name = entry["file_name"].replace("\\", "/")
     folders = [root, root / "images", *sorted(child for child in root.iterdir() if child.is_dir()), path.parent]
     image = next(
         (folder / name for folder in folders if inside(root, folder / name) and (folder / name).is_file()), None
     )
     if image is None:
-        raise InputError(f"{path}: its image {name!r} is not there", cause=f"looked for in {root} and its folders")
+        raise MissingInputError(
+            f"{path}: its image {name!r} is not there", cause=f"looked for in {root} and its folders"
+        )
 
     def label(width: int, height: int) -> np.ndarray:
         stated = (entry.get("width", width), entry.get("height", height))
         if stated != (width, height):
-            raise InputError(f"{path}: {name} is {stated[0]}x{stated[1]} in the file, and {width}x{height} on disk")
+            raise DataError(f"{path}: {name} is {stated[0]}x{stated[1]} in the file, and {width}x{height} on disk")
         result = np.zeros((height, width), np.uint8)
         masks = [(one, _mask(one, width, height, f"{path}: {name}")) for one in objects.get(entry["id"], [])]
         for one, mask in sorted(masks, key=lambda pair: -int(pair[1].sum())):
@@ -157,9 +159,9 @@ def _mask(entry: dict[str, Any], width: int, height: int, where: str) -> np.ndar
     for polygon in polygons:
         flat = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
         if not flat or not all(isinstance(v, int | float) and -limit <= v <= limit for v in polygon):
-            raise InputError(f"{what}: a polygon is not a list of x and y in pixels, at least 3 of each")
+            raise DataError(f"{what}: a polygon is not a list of x and y in pixels, at least 3 of each")
     if not polygons:
-        raise InputError(
+        raise DataError(
             f"{what}: no segmentation", cause="polygons or a run-length code are expected; boxes have no pixels"
         )
     try:

@@ -17,7 +17,7 @@ from PIL import Image
 from segexport.data import cityscapes, coco, labelme, voc
 from segexport.data.images import decode_image
 from segexport.data.source import IGNORE_INDEX, Item, Source
-from segexport.errors import InputError
+from segexport.errors import DataError, MissingInputError, OptionError
 from segexport.files.foreign import guarded, reading
 from segexport.files.output_folder import new_folder
 from segexport.progress import Progress, silent
@@ -69,7 +69,7 @@ def convert(
     """
     read = read_source(source, form, labels)
     if not any(read.splits.values()):
-        raise InputError(f"{source}: no annotated images", cause=f"it was read as {read.form}")
+        raise DataError(f"{source}: no annotated images", cause=f"it was read as {read.form}")
     with new_folder(out) as folder:
         for name in ("images", "labels"):
             (folder / name).mkdir()
@@ -98,12 +98,12 @@ def convert(
 def read_source(source: Path, form: Form | None = None, labels: Sequence[str] | None = None) -> Source:
     """Reads a data set's lists and names; raises as `convert`."""
     if not source.is_dir():
-        raise InputError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
+        raise MissingInputError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     form = form or recognise(source)
     if form == "labelme":
         return labelme.read(source, labels)
     if labels is not None:
-        raise InputError(f"{source}: {form} names its classes itself; class names are for LabelMe only")
+        raise OptionError(f"{source}: {form} names its classes itself; class names are for LabelMe only")
     return {"coco": coco, "voc": voc, "cityscapes": cityscapes}[form].read(source)
 
 
@@ -121,7 +121,7 @@ def recognise(source: Path) -> Form:
         return "labelme"
     if coco.find(source):
         return "coco"
-    raise InputError(
+    raise DataError(
         f"{source}: its form is not recognised",
         cause="LabelMe: JSON files with `shapes`. COCO: a JSON with images, annotations, categories. VOC: JPEGImages "
         "and SegmentationClass. Cityscapes: leftImg8bit and gtFine",
@@ -138,7 +138,7 @@ def _names(items: list[Item]) -> dict[int, str]:
     for item, name in zip(items, short, strict=True):
         final = name if counts[name.lower()] == 1 else _clean(item.name.replace("/", "_"))
         if final.lower() in taken:
-            raise InputError(f"{item.origin} and {taken[final.lower()].origin}: two images called {final!r}")
+            raise DataError(f"{item.origin} and {taken[final.lower()].origin}: two images called {final!r}")
         taken[final.lower()] = item
         names[id(item)] = final
     return names
@@ -156,11 +156,11 @@ def _write(folder: Path, name: str, item: Item, classes: int, palette: list[int]
         label = item.label(image.shape[1], image.shape[0])
     if label.shape != image.shape[:2]:
         sizes = f"{label.shape[1]}x{label.shape[0]}, its image {image.shape[1]}x{image.shape[0]}"
-        raise InputError(f"{item.origin}: the label is {sizes}")
+        raise DataError(f"{item.origin}: the label is {sizes}")
     wrong = (label >= classes) & (label != IGNORE_INDEX)
     if wrong.any():
         values = ", ".join(map(str, np.unique(label[wrong])[:8]))
-        raise InputError(f"{item.origin}: class ids {values}, but there are {classes} classes")
+        raise DataError(f"{item.origin}: class ids {values}, but there are {classes} classes")
     if isinstance(content, bytes):
         target = f"images/{name}{suffix(content) or '.png'}"
         (folder / target).write_bytes(content)

@@ -7,7 +7,6 @@ names in `labels.txt`, class 0 first. A folder that contains only images is a da
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,7 @@ from segexport.artifact import file_digest
 from segexport.data.dataset_list import DatasetEntry, plain_folder, read_labels, read_list
 from segexport.data.groups import with_groups
 from segexport.data.images import COLORS, MAX_PIXELS, MAX_PIXELS_IN_TILES, decode_image, decode_label, image_size
-from segexport.errors import InputError
+from segexport.errors import DataError, InputError, MissingInputError, OptionError, cannot_read
 from segexport.recipe.groups import COLUMN
 from segexport.spec import Pixels, Preprocess
 
@@ -99,7 +98,7 @@ class Dataset:
                 of the folder or listed twice; the error lists all faults.
         """
         if not root.is_dir():
-            raise InputError(
+            raise MissingInputError(
                 f"{root}: {'not a folder' if root.exists() else 'no such folder'}",
                 hint="data is a folder with val.txt (a line for each image: `image label`) and labels.txt",
             )
@@ -176,7 +175,7 @@ class Dataset:
             limit = MAX_PIXELS_IN_TILES if self.pixels.in_tiles else MAX_PIXELS
             label = None if entry.label is None else decode_label(self.root / entry.label, max_pixels=limit)
         except InputError as error:
-            raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
+            raise DataError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
         if label is not None:
             self._check_label(entry, (image.shape[0], image.shape[1]), label)
         return Sample(index, entry.image, image, label)
@@ -190,18 +189,18 @@ class Dataset:
         entry = self.entries[index]
         try:
             if entry.label is None:
-                raise InputError(f"{self.root / entry.image}: no label is named for it")
+                raise DataError(f"{self.root / entry.image}: no label is named for it")
             width, height = image_size(self.root / entry.image)
             label = decode_label(self.root / entry.label)
         except InputError as error:
-            raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
+            raise DataError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
         self._check_label(entry, (height, width), label)
         return label
 
     def subset(self, count: int, seed: int = 0) -> Dataset:
         """At most `count` images, spread over the list: one from each of `count` equal parts, drawn by `seed`."""
         if count < 1:
-            raise InputError(f"a subset of {count} images", cause="at least one is needed")
+            raise OptionError(f"a subset of {count} images", cause="at least one is needed")
         if count >= len(self):
             return self
         edges = np.arange(count + 1) * len(self) // count  # integers, so that no image is drawn for two parts
@@ -216,7 +215,7 @@ class Dataset:
     def shard(self, index: int, count: int) -> Dataset:
         """Every `count`-th image, from `index` on; the shards 0 to `count` - 1 together are the data set."""
         if not 0 <= index < count:
-            raise InputError(f"shard {index} of {count}", cause=f"shards of {count} are 0 to {count - 1}")
+            raise OptionError(f"shard {index} of {count}", cause=f"shards of {count} are 0 to {count - 1}")
         return replace(self, entries=self.entries[index::count])
 
     def part(self, index: int, count: int) -> Dataset:
@@ -235,7 +234,7 @@ class Dataset:
         entries = tuple(entry for entry, name in zip(self.entries, names, strict=True) if name in inside)
         if not 1 <= index <= count or not entries:
             groups = f" in {len(sizes)} group{'s' if len(sizes) > 1 else ''}" if self.groups else ""
-            raise InputError(
+            raise OptionError(
                 f"{self.root}, split {self.split!r}: part {index}/{count} of {len(self)} images{groups} is empty",
                 cause="parts are 1/N to N/N, and each needs an image" + (" and whole groups" if groups else ""),
             )
@@ -263,14 +262,14 @@ class Dataset:
             stat = path.stat()
             return _digest_of_version(path, stat.st_size, stat.st_mtime_ns)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read", cause=os.strerror(error.errno or 0)) from error
+            raise cannot_read(path, error) from error
 
     def _check_label(self, entry: DatasetEntry, size: tuple[int, int], label: np.ndarray) -> None:
         """`size`: (height, width) of the image."""
         path = f"{self.root / str(entry.label)}{self._where(entry)}"
         if label.shape != size:
             turned = label.shape == size[::-1]
-            raise InputError(
+            raise DataError(
                 f"{path}: the label is {label.shape[1]}x{label.shape[0]}, its image {entry.image} is "
                 f"{size[1]}x{size[0]}",
                 cause="the label was drawn before the EXIF orientation turned the image"
@@ -284,7 +283,7 @@ class Dataset:
         if wrong.any():
             values = [int(value) for value in np.unique(label[wrong])]
             more = ", ..." if len(values) > 8 else ""
-            raise InputError(
+            raise DataError(
                 f"{path}: label values out of range: {', '.join(map(str, values[:8]))}{more}",
                 cause=f"there are {self.num_classes} classes (0 to {self.num_classes - 1}), "
                 f"and {self.ignore_index} is ignored",

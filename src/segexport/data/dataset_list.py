@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
-from segexport.errors import InputError
+from segexport.errors import DataError, MissingInputError, OptionError, TooLargeError, UnreadableError, cannot_read
 from segexport.files.foreign import guarded
 
 _MAX_LIST_BYTES = 256 << 20
@@ -47,10 +47,10 @@ def read_list(root: Path, split: str) -> tuple[DatasetEntry, ...]:
     """
     path = root / f"{split}.txt"
     if not split or PurePosixPath(split).name != split:
-        raise InputError(f"{split!r} is not the name of a split", hint="a split is `train`, `val`, ...: a list's name")
+        raise OptionError(f"{split!r} is not the name of a split", hint="a split is `train`, `val`, ...: a list's name")
     if not path.is_file():
         others = _lists(root)
-        raise InputError(
+        raise MissingInputError(
             f"{path}: no such list",
             cause=f"the lists there are {', '.join(others)}" if others else f"{root} has no lists and no images",
             hint=f"choose one with --split {others[0]}" if others else "write a line `image label` for each image",
@@ -79,9 +79,9 @@ def read_list(root: Path, split: str) -> tuple[DatasetEntry, ...]:
         entries.append(entry)
     if faults:
         more = f"; and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
-        raise InputError(f"{path}: {'; '.join(faults[:_FAULTS_SHOWN])}{more}")
+        raise DataError(f"{path}: {'; '.join(faults[:_FAULTS_SHOWN])}{more}")
     if not entries:
-        raise InputError(f"{path}: the list is empty", hint="write a line `image label` for each image")
+        raise DataError(f"{path}: the list is empty", hint="write a line `image label` for each image")
     return tuple(entries)
 
 
@@ -112,13 +112,13 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
     while names and not names[-1]:
         names.pop()
     if not names:
-        raise InputError(f"{path}: no class names in it", hint="one name in each line, the name of class 0 first")
+        raise DataError(f"{path}: no class names in it", hint="one name in each line, the name of class 0 first")
     first: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
         if not name:
-            raise InputError(f"{path}: line {number} is empty", cause=f"it would be the name of class {number - 1}")
+            raise DataError(f"{path}: line {number} is empty", cause=f"it would be the name of class {number - 1}")
         if name in first:
-            raise InputError(f"{path}: line {number}: {name!r} is the name of class {first[name] - 1} already")
+            raise DataError(f"{path}: line {number}: {name!r} is the name of class {first[name] - 1} already")
         first[name] = number
     return tuple(names)
 
@@ -212,13 +212,13 @@ def _lists(root: Path) -> list[str]:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_LIST_BYTES:
-            raise InputError(f"{path}: larger than {_MAX_LIST_BYTES >> 20} MiB", cause="this is not a list")
+            raise TooLargeError(f"{path}: larger than {_MAX_LIST_BYTES >> 20} MiB", cause="this is not a list")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(
+        raise UnreadableError(
             f"{path}: not UTF-8 text",
             cause=str(error),
             hint=f"iconv -f GB18030 -t UTF-8 {path.name} > new.txt, where it was written by a Chinese Windows",
         ) from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error
+        raise cannot_read(path, error) from error

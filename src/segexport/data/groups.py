@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from segexport.data.dataset_list import DatasetEntry
-from segexport.errors import InputError
+from segexport.errors import DataError, OptionError
 from segexport.recipe.groups import AUTO, COLUMN, HINT, PART, fault_in_groups
 
 _SHOWN = 3
@@ -27,7 +27,7 @@ def with_groups(entries: Sequence[DatasetEntry], groups: str, where: str) -> tup
         InputError: The value is invalid, the list has no such column, or the pattern does not match every name.
     """
     if fault := fault_in_groups(groups):
-        raise InputError(f"groups {groups!r}: {fault}", hint=f"give {HINT}")
+        raise OptionError(f"groups {groups!r}: {fault}", hint=f"give {HINT}")
     if groups == AUTO:
         names = names_without_counter([entry.image for entry in entries])
         return tuple(replace(entry, group=name) for entry, name in zip(entries, names, strict=True))
@@ -42,7 +42,7 @@ def with_groups(entries: Sequence[DatasetEntry], groups: str, where: str) -> tup
             named.append(replace(entry, group=(match[PART] or "") if match else ""))
     if without := [entry.image for entry in named if not entry.group]:
         more = ", ..." if len(without) > _SHOWN else ""
-        raise InputError(
+        raise DataError(
             f"{where}: {what} for {len(without)} of {len(entries)} images",
             cause=f"{', '.join(without[:_SHOWN])}{more}",
             hint=hint,

@@ -30,7 +30,7 @@ from PIL import (
 from segexport.data import stored_pixels
 from segexport.data.tiff import MAGICS as TIFF_MAGICS
 from segexport.data.tiff import UnusualTiff, open_tiff
-from segexport.errors import InputError, TooLargeError
+from segexport.errors import DataError, InputError, MissingInputError, OptionError, TooLargeError, UnreadableError
 from segexport.files.foreign import guarded
 from segexport.spec import Pixels
 
@@ -125,7 +125,7 @@ def _decode_as(source: Source, wanted: Pixels, name: str, max_pixels: int, max_s
     """Decodes other forms than 8-bit colours, and files that Pillow does not read."""
     what = _what(source, name)
     if isinstance(source, Path) and not source.is_file():
-        raise InputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
+        raise MissingInputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
     data = source if isinstance(source, bytes) else source.read_bytes()
     if wanted == GREY and not stored_pixels.is_array(data):
         colors = decode_image(data, name=what, max_pixels=max_pixels, max_side_pixels=max_side_pixels)
@@ -141,7 +141,9 @@ def _decode_as(source: Source, wanted: Pixels, name: str, max_pixels: int, max_s
     except InputError:
         raise
     except Exception as error:  # malicious bytes may raise anything, as in `_opened`
-        raise InputError(f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}") from error
+        raise UnreadableError(
+            f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}"
+        ) from error
 
 
 def _stored(
@@ -150,7 +152,7 @@ def _stored(
     """The file's channels, and the orientation in which they are stored."""
     if stored_pixels.is_array(data):
         if wanted.color == "rgb":
-            raise InputError(
+            raise OptionError(
                 f"{what}: the channel order of an array is unknown",
                 cause="the model takes red, green and blue",
                 hint="save it as a PNG or a TIFF",
@@ -230,14 +232,14 @@ def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS
         if image.mode in ("L", "P"):
             return np.asarray(image)
         if image.mode not in _WIDE_GREY:
-            raise InputError(
+            raise UnreadableError(
                 f"{label}: not a label image, it has the channels {'+'.join(image.getbands())}",
                 cause="a label has one channel of class ids, as a grey or a palette PNG; this is a colour picture",
                 hint="write the class id of each pixel into one channel, not the class's colour",
             )
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 0xFFFF):
-            raise InputError(
+            raise DataError(
                 f"{label}: class ids from {values.min()} to {values.max()}", cause="they must be in 0..65535"
             )
         return values.astype(np.uint16, copy=False)
@@ -277,7 +279,7 @@ def _opened(
     """Opens an image within the limits; every error of the decoder in the block becomes an `InputError`."""
     what = _what(source, name)
     if isinstance(source, Path) and not source.is_file():
-        raise InputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
+        raise MissingInputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
             _require_fair_size(what, image.size, max_pixels, max_side_pixels)
@@ -289,9 +291,11 @@ def _opened(
             f"{what}: the image is too large", cause=str(error), hint="make it smaller first"
         ) from error
     except Image.UnidentifiedImageError as error:
-        raise InputError(f"{what}: not an image", cause=_identify(source, formats)) from error
+        raise UnreadableError(f"{what}: not an image", cause=_identify(source, formats)) from error
     except Exception as error:  # a decoder of malicious bytes may raise anything: struct.error, KeyError, ...
-        raise InputError(f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}") from error
+        raise UnreadableError(
+            f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}"
+        ) from error
 
 
 def _what(source: Source, name: str) -> str:
@@ -301,7 +305,7 @@ def _what(source: Source, name: str) -> str:
 def _require_fair_size(what: str, size: tuple[int, int], max_pixels: int, max_side_pixels: int) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise InputError(f"{what}: the image has no pixels ({width}x{height})")
+        raise DataError(f"{what}: the image has no pixels ({width}x{height})")
     if width * height > max_pixels or max(size) > max_side_pixels:
         raise TooLargeError(
             f"{what}: the image is too large, {width}x{height} pixels",

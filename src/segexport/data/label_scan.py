@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import DataError, InputError
 from segexport.progress import Progress, silent
 
 SCANNED_IMAGES = 16
@@ -83,7 +83,7 @@ def count_pixels(data: Dataset, classes: int, progress: Progress = silent) -> La
 def require_counted(data: Dataset, pixels: LabelPixels) -> None:
     """Raises InputError if every pixel is ignored."""
     if not pixels.classes.any():
-        raise InputError(
+        raise DataError(
             f"{data.root}: every pixel of {data.split}'s {len(data)} labels is ignored",
             cause=f"all are {data.ignore_index}, the ignore_index",
             hint=_SEE_VALUES,
@@ -99,7 +99,7 @@ def require_trainable(data: Dataset, pixels: LabelPixels, names: Sequence[str]) 
     require_counted(data, pixels)
     present = np.flatnonzero(pixels.classes)
     if present.size == 1 and len(names) > 1:
-        raise InputError(
+        raise DataError(
             f"{data.root}: every pixel of {data.split}'s {len(data)} labels that counts is {names[present[0]]!r}",
             cause=pixels.suspicion(data.split, data.ignore_index),
             hint=_SEE_VALUES,

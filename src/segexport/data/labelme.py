@@ -30,7 +30,7 @@ from segexport.data.source import (
     read_json,
     require_classes,
 )
-from segexport.errors import InputError
+from segexport.errors import DataError, MissingInputError, UnreadableError
 
 IGNORE = "__ignore__"
 _MAX_COORDINATE = 1e6
@@ -86,7 +86,7 @@ def _classes(labels: Sequence[str], root: Path) -> tuple[str, ...]:
     """
     names = tuple(labels[1:]) if labels[0] == IGNORE else tuple(labels)
     if IGNORE in names:
-        raise InputError(
+        raise DataError(
             f"{root}: {IGNORE} is line {labels.index(IGNORE) + 1} of the class names",
             cause="LabelMe counts it as class -1, so it is the first line, and the next one is class 0",
             hint=f"begin the file with {IGNORE} and {BACKGROUND}, or leave {IGNORE} out",
@@ -120,7 +120,7 @@ def draw(shapes: Sequence[dict[str, Any]], ids: dict[str, int], width: int, heig
             x, y = points[0]
             radius = _POINT_RADIUS if kind == "point" else math.dist(points[0], points[1])
             if radius > _MOST_RADII * (width + height):  # Pillow takes minutes for a circle of a million pixels
-                raise InputError(
+                raise DataError(
                     f"{what}: a circle with a radius of {radius:,.0f} pixels, on an image of {width}x{height}"
                 )
             pencil.ellipse((x - radius, y - radius, x + radius, y + radius), outline=value, fill=value)
@@ -138,7 +138,9 @@ def _splits(root: Path) -> dict[str, list[Path]]:
         splits[split] = [root / line for line in lines if line]
         for number, file in enumerate(splits[split], start=1):
             if not inside(root, file) or not file.is_file():
-                raise InputError(f"{path}: {file.relative_to(root)}: no such file in the folder (entry {number})")
+                raise MissingInputError(
+                    f"{path}: {file.relative_to(root)}: no such file in the folder (entry {number})"
+                )
     return splits
 
 
@@ -164,7 +166,7 @@ def _item(root: Path, scanned: _Scanned, ids: dict[str, int]) -> Item:
         content = _content(path)
         stated = (content.get("imageWidth"), content.get("imageHeight"))
         if all(isinstance(side, int) for side in stated) and stated != (width, height):
-            raise InputError(
+            raise DataError(
                 f"{path}: drawn on an image of {stated[0]}x{stated[1]}, the image is {width}x{height}",
                 cause="it was resized or turned after it was annotated",
             )
@@ -174,7 +176,7 @@ def _item(root: Path, scanned: _Scanned, ids: dict[str, int]) -> Item:
         try:
             return base64.b64decode(_content(path)["imageData"], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise InputError(f"{path}: its imageData is not base64", cause=str(error)) from error
+            raise DataError(f"{path}: its imageData is not base64", cause=str(error)) from error
 
     return Item(path, path.relative_to(root).with_suffix("").as_posix(), scanned.image or embedded, label)
 
@@ -188,7 +190,7 @@ def _image(root: Path, path: Path, content: dict[str, Any]) -> Path | None:
             return place
     if isinstance(content.get("imageData"), str) and content["imageData"]:
         return None
-    raise InputError(
+    raise MissingInputError(
         f"{path}: its image {str(content.get('imagePath'))!r} is not there",
         cause=f"looked for beside the file, in images/, and inside of {root}",
     )
@@ -198,7 +200,7 @@ def _require_known(scanned: _Scanned, ids: dict[str, int]) -> None:
     for name in sorted(scanned.classes):
         if name not in ids:
             near = difflib.get_close_matches(name, ids, n=1)
-            raise InputError(
+            raise DataError(
                 f"{scanned.path}: class {name!r} is not among the labels" + (f", perhaps {near[0]!r}" if near else ""),
                 cause=f"the labels are {', '.join(list(ids)[:20])}",
             )
@@ -210,21 +212,21 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(shapes, list) or not all(
         isinstance(shape, dict) and isinstance(shape.get("label"), str) for shape in shapes
     ):
-        raise InputError(f"{path}: not a LabelMe file", cause="it has no list of `shapes` that have a `label`")
+        raise UnreadableError(f"{path}: not a LabelMe file", cause="it has no list of `shapes` that have a `label`")
     return content
 
 
 def _points(what: str, kind: str, points: Any) -> list[tuple[float, float]]:
     if not isinstance(kind, str) or kind not in _POINTS:
-        raise InputError(f"{what}: shape_type {kind!r} is unknown", cause=f"known are {', '.join(sorted(_POINTS))}")
+        raise DataError(f"{what}: shape_type {kind!r} is unknown", cause=f"known are {', '.join(sorted(_POINTS))}")
     pairs = points if isinstance(points, list) else []
     least, most = _POINTS[kind]
     if len(pairs) < least or (most is not None and len(pairs) > most):
-        raise InputError(f"{what}: a {kind} of {len(pairs)} points", cause=f"it takes {most or f'{least} or more'}")
+        raise DataError(f"{what}: a {kind} of {len(pairs)} points", cause=f"it takes {most or f'{least} or more'}")
     for pair in pairs:
         good = isinstance(pair, list) and len(pair) == 2
         if not good or not all(isinstance(v, int | float) and abs(v) <= _MAX_COORDINATE for v in pair):
-            raise InputError(f"{what}: a point is {pair!r}, two numbers of pixels are expected")
+            raise DataError(f"{what}: a point is {pair!r}, two numbers of pixels are expected")
     return [(pair[0], pair[1]) for pair in pairs]
 
 
@@ -233,10 +235,10 @@ def _paste(canvas: Image.Image, what: str, data: Any, points: list[tuple[float, 
     try:
         mask = decode_label(base64.b64decode(data, validate=True), name=what)
     except (binascii.Error, ValueError, TypeError) as error:
-        raise InputError(f"{what}: its mask is not base64", cause=str(error)) from error
+        raise DataError(f"{what}: its mask is not base64", cause=str(error)) from error
     (x0, y0), (x1, y1) = [(int(x), int(y)) for x, y in points]
     if mask.shape != (y1 - y0 + 1, x1 - x0 + 1):
-        raise InputError(f"{what}: a mask of {mask.shape[1]}x{mask.shape[0]} for a box of {x1 - x0 + 1}x{y1 - y0 + 1}")
+        raise DataError(f"{what}: a mask of {mask.shape[1]}x{mask.shape[0]} for a box of {x1 - x0 + 1}x{y1 - y0 + 1}")
     canvas.paste(value, (x0, y0), Image.fromarray((mask > 0).astype(np.uint8) * 255))
 
 

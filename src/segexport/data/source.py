@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import DataError, TooLargeError, UnreadableError, cannot_read
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 
@@ -64,12 +64,12 @@ def read_json(path: Path, max_bytes: int = 1 << 30) -> Any:
     try:
         size = path.stat().st_size
         if size > max_bytes:
-            raise InputError(f"{path}: {size} bytes of JSON; at most {max_bytes} are read")
+            raise TooLargeError(f"{path}: {size} bytes of JSON; at most {max_bytes} are read")
         return parse_json(path.read_bytes(), allow_nan=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read", cause=os.strerror(error.errno or 0)) from error
+        raise cannot_read(path, error) from error
     except ValueError as error:
-        raise InputError(f"{path}: not JSON", cause=str(error)[:200]) from error
+        raise UnreadableError(f"{path}: not JSON", cause=str(error)[:200]) from error
 
 
 def inside(root: Path, path: Path) -> bool:
@@ -84,16 +84,16 @@ def require_classes(labels: tuple[str, ...], where: Path) -> tuple[str, ...]:
         InputError: There are no names or too many, a name is duplicate, or does not fit into a line of text.
     """
     if not labels:
-        raise InputError(f"{where}: no classes in it")
+        raise DataError(f"{where}: no classes in it")
     for index, name in enumerate(labels):
         if name.splitlines() != [name] or name != name.strip():
-            raise InputError(
+            raise DataError(
                 f"{where}: class {index} is called {name!r}",
                 cause="a name with a line break, or with blanks around it, becomes another one in labels.txt",
                 hint="rename the class in the annotations",
             )
         if name in labels[:index]:
-            raise InputError(f"{where}: classes {labels.index(name)} and {index} are both called {name!r}")
+            raise DataError(f"{where}: classes {labels.index(name)} and {index} are both called {name!r}")
     if len(labels) > MAX_CLASSES:
-        raise InputError(f"{where}: {len(labels)} classes, at most {MAX_CLASSES} fit into 8-bit labels")
+        raise DataError(f"{where}: {len(labels)} classes, at most {MAX_CLASSES} fit into 8-bit labels")
     return labels

@@ -12,7 +12,7 @@ import numpy as np
 from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import DatasetEntry
 from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
-from segexport.errors import InputError
+from segexport.errors import DataError, OptionError
 from segexport.files.atomic import whole_file
 
 SPLITS = ("train", "val", "test")
@@ -53,7 +53,7 @@ def split(
     """
     percents = (train_percent, val_percent, test_percent)
     if not (train_percent > 0 and val_percent > 0 and test_percent >= 0 and abs(sum(percents) - 100) <= 1e-6):
-        raise InputError(
+        raise OptionError(
             f"train {train_percent:g} %, val {val_percent:g} %, test {test_percent:g} %",
             cause="train and val get more than 0, and together they are 100",
         )
@@ -67,7 +67,7 @@ def split(
     parts = {name: [e for e, where in zip(entries, place, strict=True) if where == i] for i, name in enumerate(SPLITS)}
     for name, percent in zip(SPLITS, percents, strict=True):
         if percent > 0 and not parts[name]:
-            raise InputError(f"{root}: {len(entries)} images are too few for {percent:g} % {name}")
+            raise DataError(f"{root}: {len(entries)} images are too few for {percent:g} % {name}")
     _write(root, {name: part for name, part in parts.items() if part})
     return {name: len(part) for name, part in parts.items() if part}
 
@@ -80,11 +80,11 @@ def _all_entries(root: Path) -> list[DatasetEntry]:
             found.setdefault(entry.image, entry)
     entries = list(found.values()) if listed else _pairs(root)
     if not entries:
-        raise InputError(
+        raise DataError(
             f"{root}: no images to split", hint="images/ and labels/, or a list such as train.txt, are expected"
         )
     if len({entry.label is None for entry in entries}) > 1:
-        raise InputError(f"{root}: some lists have labels and some have none")
+        raise DataError(f"{root}: some lists have labels and some have none")
     return entries
 
 
@@ -101,7 +101,7 @@ def _pairs(root: Path) -> list[DatasetEntry]:
             if folder is not None:
                 label = Path(folder, *image.parts[1:]).with_suffix(".png")
                 if not (root / label).is_file():
-                    raise InputError(f"{path}: has no label {label}")
+                    raise DataError(f"{path}: has no label {label}")
             entries.append(DatasetEntry(image.as_posix(), None if label is None else label.as_posix()))
     return entries
 
@@ -120,7 +120,7 @@ def _classes(root: Path, entries: list[DatasetEntry], ignore_index: int) -> np.n
     """(images, classes) bool: whether the image's label contains the class."""
     data = Dataset(root, "all", tuple(entries), ignore_index=ignore_index)
     if not data.labelled:
-        raise InputError(f"{root}: there are no labels to stratify by", hint="leave out --stratify")
+        raise DataError(f"{root}: there are no labels to stratify by", hint="leave out --stratify")
     labels = map(data.read_label, range(len(data)))
     found = [np.bincount(label.ravel(), minlength=ignore_index + 1) > 0 for label in labels]
     table = np.zeros((len(entries), max(map(len, found))), bool)

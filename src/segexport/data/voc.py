@@ -9,7 +9,7 @@ import numpy as np
 from segexport.data.dataset_list import read_labels
 from segexport.data.images import IMAGE_SUFFIXES, decode_image, decode_label
 from segexport.data.source import IGNORE_INDEX, Item, Source, require_classes
-from segexport.errors import InputError
+from segexport.errors import DataError, MissingInputError, UnreadableError
 
 IMAGES = "JPEGImages"
 _MASKS = ("SegmentationClass", "SegmentationClassPNG")
@@ -36,7 +36,7 @@ def read(root: Path) -> Source:
     """
     folder = masks_folder(root)
     if folder is None:
-        raise InputError(f"{root}: not a VOC folder", cause=f"{IMAGES} and SegmentationClass are expected in it")
+        raise UnreadableError(f"{root}: not a VOC folder", cause=f"{IMAGES} and SegmentationClass are expected in it")
     colors = _labelmap(root / "labelmap.txt")
     if colors is not None:
         names, notes = tuple(colors), ()
@@ -59,7 +59,7 @@ def _sets(root: Path, masks: Path) -> list[tuple[str, list[str]]]:
             stems = [stem for stem in stems if stem]
             for stem in stems:
                 if "/" in stem or "\\" in stem or not (masks / f"{stem}.png").is_file():
-                    raise InputError(f"{path}: {stem!r} has no mask", cause=f"{masks / stem}.png is not there")
+                    raise MissingInputError(f"{path}: {stem!r} has no mask", cause=f"{masks / stem}.png is not there")
             found.append((split, stems))
     return found or [("train", sorted(path.stem for path in masks.glob("*.png")))]
 
@@ -67,7 +67,7 @@ def _sets(root: Path, masks: Path) -> list[tuple[str, list[str]]]:
 def _item(root: Path, masks: Path, stem: str, colors: dict[str, tuple[int, int, int]] | None) -> Item:
     images = [path for suffix in sorted(IMAGE_SUFFIXES) if (path := root / IMAGES / f"{stem}{suffix}").is_file()]
     if not images:
-        raise InputError(f"{masks / stem}.png: no image of this name in {IMAGES}")
+        raise DataError(f"{masks / stem}.png: no image of this name in {IMAGES}")
 
     def label(width: int, height: int) -> np.ndarray:
         path = masks / f"{stem}.png"
@@ -89,7 +89,7 @@ def _labelmap(path: Path) -> dict[str, tuple[int, int, int]] | None:
         name, _, rest = line.partition(":")
         parts = rest.partition(":")[0].split(",")
         if len(parts) != 3 or not all(part.strip().isdigit() and int(part) < 256 for part in parts):
-            raise InputError(f"{path}: line {number} is {line!r}, `name:red,green,blue::` is expected")
+            raise DataError(f"{path}: line {number} is {line!r}, `name:red,green,blue::` is expected")
         colors[name.strip()] = (int(parts[0]), int(parts[1]), int(parts[2]))
     return colors or None
 
@@ -106,5 +106,5 @@ def _from_colors(path: Path, colors: dict[str, tuple[int, int, int]]) -> np.ndar
     known |= packed == 0xE0E0C0  # VOC's colour for borders, which are ignored
     if not known.all():
         y, x = np.argwhere(~known)[0]
-        raise InputError(f"{path}: the colour {tuple(map(int, image[y, x]))} at ({x}, {y}) is not in labelmap.txt")
+        raise DataError(f"{path}: the colour {tuple(map(int, image[y, x]))} at ({x}, {y}) is not in labelmap.txt")
     return result

@@ -22,7 +22,7 @@ from segexport.diagnose.graph_probe import Diagnosed, Side
 from segexport.diagnose.match import Match, folded
 from segexport.diagnose.schema import Diagnosis, Difference, Finding, LayerComparison
 from segexport.diagnose.trace import Trace, trace
-from segexport.errors import InputError, WorkerError
+from segexport.errors import InputError, MismatchError, WorkerError
 from segexport.exporter import program, truncate
 from segexport.exporter.program import Program
 from segexport.pipeline.registry import target_of
@@ -164,7 +164,7 @@ def _whole(side: Side, *, may_fail: bool) -> dict[str, Difference]:
 def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[LayerComparison], float]:
     variables = [name for name in traced.files if name in side.matches and name not in traced.program.feed_names]
     if not variables:
-        raise InputError(
+        raise MismatchError(
             "the export and the reference have no tensor in common",
             hint="is this the model that the export was made from?",
         )

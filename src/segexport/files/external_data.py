@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from segexport.errors import InputError
+from segexport.errors import InputError, MissingInputError
 from segexport.files.foreign import guarded
 from segexport.files.wire_format import fields, varint
 
@@ -63,7 +63,9 @@ def require_inside(model: Path, location: str) -> str:
     if not real.is_relative_to(folder):
         raise InputError(f"{what}, a link to {real}", cause=_OUTSIDE, hint=_HINT)
     if not file.is_file():
-        raise InputError(what, cause="there is no such file beside the model", hint="copy it there, under that name")
+        raise MissingInputError(
+            what, cause="there is no such file beside the model", hint="copy it there, under that name"
+        )
     return str(path)
 
 

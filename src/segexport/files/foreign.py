@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from segexport.errors import InputError, SegexportError
+from segexport.errors import SegexportError, UnreadableError, cannot_read
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -63,10 +63,10 @@ def reading(source: object, what: str) -> Iterator[None]:
     except SegexportError:
         raise
     except OSError as error:
-        raise InputError(f"{name}: cannot be read", cause=os.strerror(error.errno or 0)) from error
+        raise cannot_read(name, error) from error
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_CAUSE]
-        raise InputError(f"{name}: not {what}, or a damaged one", cause=cause) from error
+        raise UnreadableError(f"{name}: not {what}, or a damaged one", cause=cause) from error
 
 
 def _require_file_or_folder(path: Path) -> None:
@@ -74,7 +74,7 @@ def _require_file_or_folder(path: Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise InputError(
+        raise UnreadableError(
             f"{path}: the name is not UTF-8",
             cause=f"character {error.start + 1} of the path is a byte of another encoding",
             hint="rename it; `convmv` does that for whole folders",
@@ -84,7 +84,7 @@ def _require_file_or_folder(path: Path) -> None:
     except (OSError, ValueError):
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or _is_pipe_of_the_shell(path)):
-        raise InputError(f"{path}: not a file", cause=f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}")
+        raise UnreadableError(f"{path}: not a file", cause=f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}")
 
 
 def _is_pipe_of_the_shell(path: Path) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segexport.errors import InputError
+from segexport.errors import BusyError
 
 _NAME = ".lock"
 
@@ -27,7 +27,7 @@ def only_user(folder: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
+            raise BusyError(
                 f"{what} is under way in another process",
                 cause=f"it works in {folder}",
                 hint="wait for it to end: the same command then finds what it made",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact, write_artifact
-from segexport.errors import InputError
+from segexport.errors import ExistsError
 from segexport.files.atomic import whole_folder
 
 # Files of a finished run; a folder with only these may be replaced by the next run.
@@ -38,12 +38,12 @@ def require_free(path: Path, *, replace: bool = False) -> None:
     if not path.exists():
         return
     if not path.is_dir():
-        raise InputError(f"{path}: exists and is a file", hint="choose another folder with -o")
+        raise ExistsError(f"{path}: exists and is a file", hint="choose another folder with -o")
     names = {child.name for child in path.iterdir()}
     if not names or (replace and "report.json" in names and names <= _OURS):
         return
     what = "an artifact" if MANIFEST_NAME in names else "files that segexport did not write" if replace else "files"
-    raise InputError(
+    raise ExistsError(
         f"{path}: the output folder exists and is not empty",
         cause=f"it contains {what}: {', '.join(sorted(names)[:5])}",
         hint="choose another folder with -o, or remove it",

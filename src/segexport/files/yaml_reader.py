@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from segexport.errors import InputError
+from segexport.errors import TooLargeError, UnreadableError, cannot_read
 from segexport.files.foreign import guarded
 
 MAX_BYTES = 1 << 20
@@ -31,18 +31,18 @@ def compose(path: Path) -> yaml.Node:
         with path.open("rb") as stream:  # a pipe has no size before it is read
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise InputError(f"{path}: more than {MAX_BYTES} bytes of YAML", cause="it is not a configuration")
+            raise TooLargeError(f"{path}: more than {MAX_BYTES} bytes of YAML", cause="it is not a configuration")
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text", cause=str(error)) from None
+        raise UnreadableError(f"{path}: not UTF-8 text", cause=str(error)) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from None
+        raise cannot_read(path, error) from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not valid YAML", cause=_place_of(error)) from None
+        raise UnreadableError(f"{path}: not valid YAML", cause=_place_of(error)) from None
     if node is None:
-        raise InputError(f"{path}: empty")
+        raise UnreadableError(f"{path}: empty")
     _check(node, path, [0])
     return node
 
@@ -57,7 +57,7 @@ def to_data(node: yaml.Node, path: Path) -> Any:
     try:
         return loader.construct_document(node)
     except Exception as error:  # constructors raise many types for empty or wrong values
-        raise InputError(f"{path}: not plain YAML data", cause=_place_of(error)) from None
+        raise UnreadableError(f"{path}: not plain YAML data", cause=_place_of(error)) from None
     finally:
         loader.dispose()
 
@@ -75,7 +75,7 @@ def _place_of(error: Exception) -> str:
 def _check(node: yaml.Node, path: Path, count: list[int], depth: int = 0) -> None:
     count[0] += 1
     if count[0] > MAX_NODES or depth > 100:
-        raise InputError(
+        raise TooLargeError(
             f"{path}: too much YAML: over {MAX_NODES} values or 100 levels",
             cause="aliases multiply a small file, or it is not a configuration",
         )
@@ -88,6 +88,6 @@ def _check(node: yaml.Node, path: Path, count: list[int], depth: int = 0) -> Non
             line = key.start_mark.line + 1
             name = str(key.value)
             if name in seen and name != "<<":
-                raise InputError(f"{path}: line {line}: {name!r} is given twice, first in line {seen[name]}")
+                raise UnreadableError(f"{path}: line {line}: {name!r} is given twice, first in line {seen[name]}")
             seen[name] = line
             _check(child, path, count, depth + 1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import InputError, MissingInputError, UnreadableError
 from segexport.files import plain_pickle
 from segexport.files.foreign import guarded
 
@@ -32,7 +32,7 @@ def find_checkpoint(path: Path) -> Path:
         InputError: `path` does not exist, or contains no file of weights, or several.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
+        raise UnreadableError(f"{path}: no such file or folder")
     if path.is_file():
         _require_weights(path)
         return path
@@ -41,8 +41,10 @@ def find_checkpoint(path: Path) -> Path:
         return found[0]
     names = ", ".join(sorted(file.name for file in found or path.iterdir())[:_NAMED])
     if found:
-        raise InputError(f"{path}: {len(found)} checkpoints: {names}", hint=f"name the one that you mean: {found[0]}")
-    raise InputError(
+        raise UnreadableError(
+            f"{path}: {len(found)} checkpoints: {names}", hint=f"name the one that you mean: {found[0]}"
+        )
+    raise MissingInputError(
         f"{path}: no checkpoint", cause=f"it contains {names}" if names else "it is empty", hint=_WEIGHTS_HINT
     )
 
@@ -50,13 +52,13 @@ def find_checkpoint(path: Path) -> Path:
 def _require_weights(path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in (".pdmodel", ".pdiparams", ".json", ".onnx", ".nb"):
-        raise InputError(
+        raise UnreadableError(
             f"{path}: an export, not a training checkpoint",
             cause="it contains the network already, and a configuration says how to build one",
             hint="leave out --config",
         )
     if suffix in (".pdopt", ".pdstates"):
-        raise InputError(f"{path}: the state of an optimizer, not the weights of a network", hint=_WEIGHTS_HINT)
+        raise UnreadableError(f"{path}: the state of an optimizer, not the weights of a network", hint=_WEIGHTS_HINT)
 
 
 @guarded("a training checkpoint")
@@ -69,17 +71,17 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """
     content = _content(path)
     if not isinstance(content, dict):
-        raise InputError(
+        raise UnreadableError(
             f"{path}: not a training checkpoint",
             cause=f"it contains a {type(content).__name__}, not weights by their names",
             hint=_WEIGHTS_HINT,
         )
     content.pop(_FRAMEWORK_NAMES, None)
     if not content:
-        raise InputError(f"{path}: the checkpoint contains no weights", hint=_WEIGHTS_HINT)
+        raise UnreadableError(f"{path}: the checkpoint contains no weights", hint=_WEIGHTS_HINT)
     names = [name for name in content if isinstance(name, str)]
     if any(name in _TRAINING_STATE or name.endswith(_OPTIMIZER_SUFFIXES) for name in names):
-        raise InputError(
+        raise UnreadableError(
             f"{path}: the state of an optimizer, not the weights of a network",
             cause=f"it contains {_listed(names)}",
             hint=_WEIGHTS_HINT,
@@ -97,17 +99,17 @@ def _content(path: Path) -> Any:
         head = stream.read(len(_LFS))
         stream.seek(0)
         if not head:
-            raise InputError(f"{path}: the file is empty", cause="a copy or a download that did not finish")
+            raise UnreadableError(f"{path}: the file is empty", cause="a copy or a download that did not finish")
         if head[:1] != b"\x80":
             kind = "it is not a pickle, the format of paddle.save"
             if head[:2] == b"PK":
                 kind = "a zip archive, as PyTorch writes"
             elif head == _LFS:
                 kind = "a git-lfs pointer, not the file itself"
-            raise InputError(f"{path}: not a training checkpoint of Paddle", cause=kind, hint=_WEIGHTS_HINT)
+            raise UnreadableError(f"{path}: not a training checkpoint of Paddle", cause=kind, hint=_WEIGHTS_HINT)
         size_bytes = stream.seek(-1, os.SEEK_END) + 1
         if stream.read(1) != pickle.STOP:
-            raise InputError(
+            raise UnreadableError(
                 f"{path}: the checkpoint is cut off after {size_bytes:,} bytes",
                 cause="the end of the pickle is missing",
                 hint="copy it or download it again",
@@ -115,7 +117,7 @@ def _content(path: Path) -> Any:
         try:
             return plain_pickle.load(stream)
         except (pickle.UnpicklingError, EOFError) as error:
-            raise InputError(
+            raise UnreadableError(
                 f"{path}: not a training checkpoint, or a damaged one", cause=str(error), hint=_WEIGHTS_HINT
             ) from None
 
@@ -132,12 +134,12 @@ def _not_flat(path: Path, content: dict[Any, Any], others: list[str]) -> InputEr
     for name, value in content.items():
         if isinstance(value, dict) and any(_array(each) is not None for each in value.values()):
             keep = f'paddle.save(paddle.load("{path.name}")["{name}"], "weights.pdparams")'
-            return InputError(
+            return UnreadableError(
                 f"{path}: the checkpoint is nested: its weights are under {name!r}",
                 cause=f"it contains {_listed([str(key) for key in content])}",
                 hint=f"keep the weights alone: {keep}",
             )
-    return InputError(
+    return UnreadableError(
         f"{path}: not only weights",
         cause=f"not weights: {_listed([f'{name} ({type(content[name]).__name__})' for name in others])}",
         hint=_WEIGHTS_HINT,
@@ -147,7 +149,7 @@ def _not_flat(path: Path, content: dict[Any, Any], others: list[str]) -> InputEr
 def _require_finite(path: Path, weights: dict[str, np.ndarray]) -> None:
     bad = [name for name, value in weights.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
     if bad:
-        raise InputError(
+        raise UnreadableError(
             f"{path}: {len(bad)} of {len(weights)} weights contain NaN or infinity: {_listed(bad)}",
             cause="the training has diverged, or the file is damaged",
             hint="take an earlier checkpoint",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import InputError, MismatchError
 
 Shape = tuple[int, ...]
 _NAMED = 12  # names listed in one message
@@ -49,7 +49,7 @@ def require_fit(
     }
     if types:
         name, (have, want) = next(iter(types.items()))
-        raise InputError(
+        raise MismatchError(
             f"{path}: {len(types)} of {len(network)} weights are of another type, {name!r} is {have}",
             cause=f"the network computes with {want}: {_listed(list(types))}",
             hint=f'convert them: {{name: value.astype("{want}") for name, value in paddle.load(...).items()}}',
@@ -77,7 +77,7 @@ def fitting(
         if value is not None and (str(value.dtype), value.shape) == (dtype, shape):
             taken[name] = value
     if not taken:
-        raise InputError(
+        raise MismatchError(
             f"{path}: none of its {len(weights)} weights fits the network",
             cause=f"it has {_listed(list(weights))}; the network has {_listed(list(network))}",
             hint="give weights of the same network, or of its backbone",
@@ -98,7 +98,7 @@ def _other_names(path: Path, config: Path, missing: list[str], left: list[str], 
         what = f"{path}: the checkpoint has another backbone than {config.name}"
     elif len(missing) == count:
         what = f"{path}: the checkpoint is of another network than {config.name}: it has none of its {count} weights"
-    return InputError(what, cause=cause, hint=hint)
+    return MismatchError(what, cause=cause, hint=hint)
 
 
 def _other_shapes(
@@ -110,12 +110,12 @@ def _other_shapes(
         have, want = next(iter(pairs))
         extra = want - classes  # some networks have one more output, for "no object"
         if extra in (0, 1):
-            return InputError(
+            return MismatchError(
                 f"{path}: the checkpoint has {have - extra} classes, {config.name} says {classes}",
                 cause=_listed(lines),
                 hint=f"set num_classes: {have - extra} in the configuration",
             )
-    return InputError(
+    return MismatchError(
         f"{path}: {len(shapes)} of {count} weights have other shapes than in the network of {config.name}",
         cause=f"the layers are the same, their widths differ: {_listed(lines)}",
         hint="give the configuration that this checkpoint was trained with: --config FILE",

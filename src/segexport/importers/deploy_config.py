@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from segexport.artifact import warning
-from segexport.errors import InputError
+from segexport.errors import ModelSettingsError, UnreadableError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import compose, to_data
 from segexport.importers import paddleseg_0
@@ -78,7 +78,7 @@ def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess 
         return DeployConfig(source=source, preprocess=stated)
     default = _DEFAULTS.get(channels)
     if default is None:
-        raise InputError(
+        raise ModelSettingsError(
             f"{files.model}: it is unknown how images become its {channels} channels",
             cause=f"there is no {', '.join(CONFIG_KINDS)} beside it",
             hint=OWN_HINT,
@@ -121,7 +121,7 @@ def parse_deploy_config(path: Path, channels: int = 3, stated: Preprocess | None
             preprocess=stated,
             notes=(warning(f"{path.name} is of an unknown system, and was not read: {cause}"),),
         )
-    raise InputError(f"{path}: of an unknown system", cause=cause, hint=OWN_HINT)
+    raise ModelSettingsError(f"{path}: of an unknown system", cause=cause, hint=OWN_HINT)
 
 
 class _Transforms(NamedTuple):
@@ -215,7 +215,7 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
     """Reads a file of PaddleX 0, 1 or 2. PaddleX 0 and PaddleSeg's HumanSeg name the transforms `test_transforms`."""
     status = content.get("status", content.get("save_method"))
     if status in ("Normal", "Prune", "fluid.save"):
-        raise InputError(
+        raise ModelSettingsError(
             f"{path}: a training checkpoint of PaddleX (status {status})",
             hint="export it first: `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`",
         )
@@ -224,13 +224,13 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
     kind = attributes.get("model_type", "segmenter")
     dialect, color = _paddlex_version(content)
     if kind == "detector" and dialect is PADDLEX_1:
-        raise InputError(
+        raise ModelSettingsError(
             f"{path}: a detector of PaddleX 1",
             cause="its program takes im_info and returns masks in another form than PaddleX 2's",
             hint="export the model with PaddleX 2 or PaddleDetection",
         )
     if kind not in ("segmenter", "detector"):
-        raise InputError(f"{path}: a {kind}, not a segmenter")
+        raise UnreadableError(f"{path}: a {kind}, not a segmenter")
     key = "Transforms" if content.get("Transforms") else "test_transforms"
     preprocess, notes = transforms.contract(lambda: _of_model_yml(path, key, content), dialect, color)
     if transforms.stated is None and not content.get(key):
@@ -242,7 +242,7 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
     labels = _labels(path, attributes.get("labels"))
     classes = attributes.get("num_classes")
     if labels and isinstance(classes, int) and classes != len(labels):
-        raise InputError(f"{path}: {len(labels)} labels for {classes} classes")
+        raise ModelSettingsError(f"{path}: {len(labels)} labels for {classes} classes")
     fixed = attributes.get("fixed_input_shape")
     return DeployConfig(
         source=f"{path.name} ({dialect.name})",
@@ -266,7 +266,7 @@ def _content(path: Path) -> dict[str, Any]:
     _tuples_to_lists(node)
     content = to_data(node, path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
+        raise UnreadableError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
     return content
 
 
@@ -287,7 +287,7 @@ def typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list
     transforms = []
     for item in _list(path, where, value):
         if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-            raise InputError(f"{path}: {where} holds {item!r}, which has no `type`")
+            raise ModelSettingsError(f"{path}: {where} holds {item!r}, which has no `type`")
         transforms.append((item["type"], {str(key): value for key, value in item.items() if key != "type"}))
     return transforms
 
@@ -303,10 +303,10 @@ def _named_list(path: Path, where: str, value: Any) -> list[tuple[str, dict[str,
     for item in _list(path, where, value):
         item = {item: None} if isinstance(item, str) else item
         if not isinstance(item, dict) or len(item) != 1:
-            raise InputError(f"{path}: {where} holds {item!r}, which is not a transform with its parameters")
+            raise UnreadableError(f"{path}: {where} holds {item!r}, which is not a transform with its parameters")
         name, params = next(iter(item.items()))
         if params is not None and not isinstance(params, dict):
-            raise InputError(f"{path}: {where}: the parameters of {name} are {params!r}")
+            raise ModelSettingsError(f"{path}: {where}: the parameters of {name} are {params!r}")
         transforms.append((str(name), {str(key): value for key, value in (params or {}).items()}))
     return transforms
 
@@ -333,7 +333,7 @@ def _list(path: Path, where: str, value: Any) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise InputError(f"{path}: {where} is a {type(value).__name__}, a list is expected")
+        raise ModelSettingsError(f"{path}: {where} is a {type(value).__name__}, a list is expected")
     return value
 
 
@@ -342,7 +342,7 @@ def _file_name(path: Path, key: str, value: Any) -> str | None:
         return None
     name = PurePosixPath(value) if isinstance(value, str) and value else None
     if name is None or name.is_absolute() or ".." in name.parts or "\\" in str(name):
-        raise InputError(f"{path}: {key} is {value!r}", cause="a file beside this one is expected")
+        raise ModelSettingsError(f"{path}: {key} is {value!r}", cause="a file beside this one is expected")
     return str(name)
 
 
@@ -350,11 +350,11 @@ def _labels(path: Path, value: Any) -> tuple[str, ...] | None:
     if value is None or value == []:
         return None
     if not isinstance(value, list) or not all(isinstance(name, str | int | float) for name in value):
-        raise InputError(f"{path}: labels are {value!r}, a list of names is expected")
+        raise ModelSettingsError(f"{path}: labels are {value!r}, a list of names is expected")
     names = tuple(map(str, value))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path}: two classes are called {twice!r}")
+        raise ModelSettingsError(f"{path}: two classes are called {twice!r}")
     return names
 
 
@@ -363,7 +363,7 @@ def _shape(path: Path, value: Any) -> tuple[int, ...] | None:
         return None
     sides = value if isinstance(value, list) else []
     if len(sides) != 4 or not all(side is None or isinstance(side, int) for side in sides):
-        raise InputError(f"{path}: Deploy.input_shape is {value!r}, [batch, 3, height, width] is expected")
+        raise ModelSettingsError(f"{path}: Deploy.input_shape is {value!r}, [batch, 3, height, width] is expected")
     return tuple(-1 if side is None else side for side in sides)
 
 
@@ -372,7 +372,7 @@ def _fixed_shape(path: Path, value: Any, dialect: Dialect) -> tuple[int, ...] | 
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(side, int) for side in value) or len(value) not in (2, 4):
-        raise InputError(f"{path}: fixed_input_shape is {value!r}, a width and a height are expected")
+        raise ModelSettingsError(f"{path}: fixed_input_shape is {value!r}, a width and a height are expected")
     if len(value) == 4:
         return tuple(value)
     height, width = value if dialect is PADDLEX_2 else reversed(value)

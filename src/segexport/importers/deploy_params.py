@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from segexport.errors import InputError
+from segexport.errors import InputError, ModelSettingsError
 from segexport.spec import Color, Interpolation
 
 Values = tuple[float, ...]  # one for each channel
@@ -103,14 +103,14 @@ class Params:
         if self._values:
             name = sorted(map(str, self._values))[0]
             near = difflib.get_close_matches(name, self._known, n=1)
-            raise InputError(
+            raise ModelSettingsError(
                 f"{self.what}: unknown parameter {name!r}" + (f", perhaps {near[0]!r}" if near else ""),
                 cause=f"{self.name} takes {', '.join(self._known) or 'none'}",
             )
 
     def wrong(self, key: str, value: Any, expected: str) -> InputError:
         """The error for a value of the wrong kind."""
-        return InputError(f"{self.what}: {key} is {value!r}, {expected} is expected")
+        return ModelSettingsError(f"{self.what}: {key} is {value!r}, {expected} is expected")
 
     def given(self, key: str) -> bool:
         """Whether the file has the parameter."""
@@ -168,7 +168,7 @@ class Params:
             value = ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4")[value]
         name = str(value).upper()
         if name == "RANDOM":
-            raise InputError(f"{self.what}: a random interpolation", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
+            raise ModelSettingsError(f"{self.what}: a random interpolation", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
         if name not in _INTERPOLATIONS:
             raise self.wrong(key, value, "NEAREST, LINEAR, CUBIC, AREA or LANCZOS4")
         return _INTERPOLATIONS[name]

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from segexport.artifact import warning
-from segexport.errors import InputError, one_line
+from segexport.errors import InputError, ModelSettingsError, one_line
 from segexport.importers import detection_transforms
 from segexport.importers.deploy_params import (
     IMAGENET_MEAN,
@@ -79,7 +79,7 @@ def to_preprocess(
         try:
             handler(state, reader)
         except ValidationError as error:
-            raise InputError(f"{what}: {one_line(error)}") from error
+            raise ModelSettingsError(f"{what}: {one_line(error)}") from error
         reader.finish()
     if not state.normalized:
         state.notes.append(warning("no Normalize: the model gets grey levels from 0 to 255"))
@@ -172,7 +172,7 @@ def _resize_by_long(state: PreprocessBuilder, params: Params) -> None:
 def _limit_long(state: PreprocessBuilder, params: Params) -> None:
     low, high = params.optional_positive("min_long"), params.optional_positive("max_long")
     if low is not None and high is not None and low > high:
-        raise InputError(f"{params.what}: min_long {low} is above max_long {high}")
+        raise ModelSettingsError(f"{params.what}: min_long {low} is above max_long {high}")
     state.geometry.append(LimitLong(min_size=low, max_size=high))
 
 
@@ -180,14 +180,16 @@ def _limit_short(state: PreprocessBuilder, params: Params) -> None:
     """Converts a transform of PaddleSeg's matting."""
     low, high = params.optional_positive("min_short"), params.optional_positive("max_short")
     if low is not None and high is not None and low > high:
-        raise InputError(f"{params.what}: min_short {low} is above max_short {high}")
+        raise ModelSettingsError(f"{params.what}: min_short {low} is above max_short {high}")
     state.geometry.append(LimitShort(min_size=low, max_size=high))
 
 
 def _resize_range_scaling(state: PreprocessBuilder, params: Params) -> None:
     low, high = params.positive("min_value", 400), params.positive("max_value", 600)
     if low != high:
-        raise InputError(f"{params.what}: a random size from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
+        raise ModelSettingsError(
+            f"{params.what}: a random size from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT
+        )
     state.geometry.append(ResizeLong(size=low))
 
 
@@ -195,9 +197,11 @@ def _resize_step_scaling(state: PreprocessBuilder, params: Params) -> None:
     low, high = params.take("min_scale_factor", 0.75), params.take("max_scale_factor", 1.25)
     params.take("scale_step_size")
     if low != high:
-        raise InputError(f"{params.what}: a random scale from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
+        raise ModelSettingsError(
+            f"{params.what}: a random scale from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT
+        )
     if low != 1:
-        raise InputError(
+        raise ModelSettingsError(
             f"{params.what}: a scale of {low}", cause="the contract resizes to a size, not by a factor", hint=OWN_HINT
         )
 
@@ -215,7 +219,7 @@ def _padding(state: PreprocessBuilder, params: Params) -> None:
     mode = params.take("pad_mode", 0)
     offsets = params.take("offsets")
     if mode != 0 or offsets:
-        raise InputError(
+        raise ModelSettingsError(
             f"{params.what}: pad_mode {mode}", cause="the contract pads at the right and the bottom only (pad_mode 0)"
         )
     if size is None and state.dialect is PADDLEX_2:
@@ -265,7 +269,9 @@ def _normalize_image(state: PreprocessBuilder, params: Params) -> None:
     scale = params.take("scale", 1 / 255)
     params.take("order")
     if (count := params.take("channel_num", params.channels)) != params.channels:
-        raise InputError(f"{params.what}: channel_num is {count!r}, the network takes {params.channels} channels")
+        raise ModelSettingsError(
+            f"{params.what}: channel_num is {count!r}, the network takes {params.channels} channels"
+        )
     if isinstance(scale, str):
         above, _, below = scale.partition("/")
         try:
@@ -311,7 +317,7 @@ def _nothing(state: PreprocessBuilder, params: Params) -> None:
 
 def _require_divisor(params: Params, key: str, values: Values) -> None:
     if not all(values):
-        raise InputError(f"{params.what}: {key} contains a 0, which is a divisor: {list(values)}")
+        raise ModelSettingsError(f"{params.what}: {key} contains a 0, which is a divisor: {list(values)}")
 
 
 def _note_nearest(state: PreprocessBuilder, interpolation: str) -> None:
@@ -377,11 +383,13 @@ _BEYOND = {
 def _unknown(what: str, name: str) -> InputError:
     known = ", ".join(sorted(_HANDLERS))
     if name.startswith("Random") or name in ("MixupImage", "Mixup", "CutMix"):
-        return InputError(f"{what}: a random transform", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
+        return ModelSettingsError(f"{what}: a random transform", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
     if name in _BEYOND:
-        return InputError(f"{what}: not expressible in the preprocessing contract", cause=_BEYOND[name], hint=OWN_HINT)
+        return ModelSettingsError(
+            f"{what}: not expressible in the preprocessing contract", cause=_BEYOND[name], hint=OWN_HINT
+        )
     near = difflib.get_close_matches(name, _HANDLERS, n=1)
-    return InputError(
+    return ModelSettingsError(
         f"{what}: unknown transform" + (f", perhaps {near[0]}" if near else ""),
         cause=f"the known ones are {known}",
         hint=OWN_HINT,

@@ -7,7 +7,7 @@ after the normalization, at the right and the bottom.
 
 from __future__ import annotations
 
-from segexport.errors import InputError
+from segexport.errors import ModelSettingsError
 from segexport.importers.deploy_params import Params
 from segexport.importers.preprocess_builder import PreprocessBuilder
 from segexport.spec import Pad, PadToMultiple, Resize, ResizeShort
@@ -32,7 +32,7 @@ def normalize_image(state: PreprocessBuilder, params: Params) -> None:
     if kind == "none":
         mean, std = (0.0,) * params.channels, (1.0,) * params.channels
     if not all(std):
-        raise InputError(f"{params.what}: std contains a 0, which is a divisor: {list(std)}")
+        raise ModelSettingsError(f"{params.what}: std contains a 0, which is a divisor: {list(std)}")
     state.normalize(scale, mean, std)
 
 

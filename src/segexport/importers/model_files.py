@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segexport.artifact import MANIFEST_NAME, read_artifact
-from segexport.errors import InputError
+from segexport.errors import InputError, MissingInputError, ModelSettingsError, UnreadableError
 from segexport.files.foreign import guarded
 from segexport.pipeline.entry_points import instances
 from segexport.spec import Frozen
@@ -54,7 +54,7 @@ def find_model(path: Path) -> ModelFiles:
         InputError: `path` does not exist, has no model or several, is a training checkpoint, or has no parameters.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
+        raise MissingInputError(f"{path}: no such file or folder")
     if path.is_file():
         return _artifact_of(path) or _from_file(path)
     if (path / MANIFEST_NAME).is_file():
@@ -65,7 +65,7 @@ def find_model(path: Path) -> ModelFiles:
         if named is not None and named.is_file():
             return _describe(named)
         if candidates:
-            raise InputError(
+            raise ModelSettingsError(
                 f"{path}: {len(candidates)} models: {', '.join(file.name for file in candidates)}",
                 hint=f"name the one that you mean: {candidates[0]}",
             )
@@ -87,7 +87,7 @@ def _from_file(path: Path) -> ModelFiles:
     if path.name == MANIFEST_NAME:
         return ModelFiles(kind="artifact", folder=path.parent, model=path)
     if suffix in _CHECKPOINT_SUFFIXES:
-        raise InputError(
+        raise UnreadableError(
             f"{path}: a training checkpoint, not an export",
             cause="it contains weights without the network that uses them",
             hint=_CHECKPOINT_HINT,
@@ -97,16 +97,18 @@ def _from_file(path: Path) -> ModelFiles:
         if not model.is_file():
             pir = path.with_suffix(".json")
             if not (suffix and pir.is_file()):
-                raise InputError(f"{path}: parameters without their program", cause=f"{model.name} is not beside it")
+                raise MissingInputError(
+                    f"{path}: parameters without their program", cause=f"{model.name} is not beside it"
+                )
             model = pir
         return _describe(model)
     if path.name in CONFIG_NAMES:
         return find_model(path.parent)
     if suffix in _ARCHIVE_SUFFIXES:
-        raise InputError(f"{path}: an archive", hint="unpack it, and give the folder")
+        raise UnreadableError(f"{path}: an archive", hint="unpack it, and give the folder")
     if _kind(path) is None and path != _named_by_config(path.parent)[0]:
         suffixes = ", ".join(target.suffix for target in instances("target").values() if target.suffix)
-        raise InputError(
+        raise UnreadableError(
             f"{path}: not a supported model",
             cause=f"supported are .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
         )
@@ -166,16 +168,16 @@ def _describe(model: Path) -> ModelFiles:
     named, params_named = _named_by_config(model.parent) if _kind(model) in (None, "paddle") else (None, None)
     kind = _kind(model) or ("paddle" if model == named else None)
     if kind is None:
-        raise InputError(f"{model}: not a model", cause="a .json model of Paddle 3 begins with its magic word")
+        raise UnreadableError(f"{model}: not a model", cause="a .json model of Paddle 3 begins with its magic word")
     if model.stat().st_size == 0:
-        raise InputError(f"{model}: the file is empty", cause="a copy or a download that did not finish")
+        raise UnreadableError(f"{model}: the file is empty", cause="a copy or a download that did not finish")
     if kind not in ("paddle", "paddle-pir"):
         return ModelFiles(kind=kind, folder=model.parent, model=model)
     params = model.with_suffix(".pdiparams") if model.suffix else model.with_name(_PARAMS_OF.get(model.name, "params"))
     if not params.is_file() and model == named and params_named is not None:
         params = params_named
     if not params.is_file():
-        raise InputError(
+        raise MissingInputError(
             f"{model}: a program without its parameters", cause=f"{params.name} is not beside it", hint=_EXPORT_HINT
         )
     return ModelFiles(kind=kind, folder=model.parent, model=model, params=params, config=_config(model.parent))
@@ -190,20 +192,20 @@ def _no_model(folder: Path) -> InputError:
     names = sorted(file.name for file in folder.iterdir())
     below = sorted(child.name for child in folder.iterdir() if child.is_dir() and _has_model(child))
     if below:
-        return InputError(
+        return MissingInputError(
             f"{folder}: no model in the folder itself",
             cause=f"there is one in {', '.join(below)}",
             hint=f"give {folder / below[0]}",
         )
     checkpoints = [name for name in names if name.endswith(_CHECKPOINT_SUFFIXES)]
     if checkpoints:
-        return InputError(
+        return UnreadableError(
             f"{folder}: a training checkpoint ({checkpoints[0]}), not an export",
             cause="it contains weights without the network that uses them",
             hint=_CHECKPOINT_HINT,
         )
     holds = f"it contains {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
-    return InputError(
+    return MissingInputError(
         f"{folder}: no model", cause=holds, hint="a model is, for example, model.pdmodel with model.pdiparams"
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segexport.artifact import warning
-from segexport.errors import InputError
+from segexport.errors import ModelSettingsError
 from segexport.importers.deploy_params import OWN_HINT, PADDLESEG, Params
 from segexport.spec import Color, Preprocess, Resize
 
@@ -32,18 +32,18 @@ def to_preprocess(path: Path, deploy: dict[str, Any], channels: int) -> tuple[Pr
     """
     where = f"{path}: DEPLOY"
     if deploy.get("USE_PR"):
-        raise InputError(
+        raise ModelSettingsError(
             f"{where}.USE_PR is {deploy['USE_PR']!r}",
             cause="part of the preprocessing is inside the network, and the file does not say which",
             hint="export it again with USE_PR 0, or " + OWN_HINT,
         )
     if deploy.get("RESIZE_TYPE", "UNPADDING") != "UNPADDING":
-        raise InputError(
+        raise ModelSettingsError(
             f"{where}.RESIZE_TYPE is {deploy['RESIZE_TYPE']!r}, UNPADDING is known", cause=_BY_ITS_OWN, hint=OWN_HINT
         )
     said = deploy.get("CHANNELS", 3)
     if said != channels or channels not in _COLORS:
-        raise InputError(
+        raise ModelSettingsError(
             f"{where}.CHANNELS is {said!r}, the network takes {channels}",
             cause="PaddleSeg 0 reads images of 3 or 4 channels",
             hint=OWN_HINT,
@@ -53,11 +53,11 @@ def to_preprocess(path: Path, deploy: dict[str, Any], channels: int) -> tuple[Pr
     pair: Any = match.groups() if match else size if _is_pair(size) else (0, 0)
     width, height = int(pair[0]), int(pair[1])
     if not (width and height):
-        raise InputError(f"{where}.EVAL_CROP_SIZE is {size!r}, (width, height) is expected", hint=OWN_HINT)
+        raise ModelSettingsError(f"{where}.EVAL_CROP_SIZE is {size!r}, (width, height) is expected", hint=OWN_HINT)
     params = Params(where, "DEPLOY", PADDLESEG, {key: deploy.get(key) for key in ("MEAN", "STD")}, channels)
     mean, std = params.per_channel("MEAN", None), params.per_channel("STD", None)
     if not all(std):
-        raise InputError(f"{where}.STD contains a 0, which is a divisor: {list(std)}")
+        raise ModelSettingsError(f"{where}.STD contains a 0, which is a divisor: {list(std)}")
     notes = [f"channels in OpenCV's order, {_COLORS[channels]}: PaddleSeg 0 never reverses them"]
     if unknown := sorted(map(str, deploy.keys() - _OTHERS)):
         notes.append(warning(f"{path.name}: DEPLOY.{', DEPLOY.'.join(unknown)} is unknown and was not used"))

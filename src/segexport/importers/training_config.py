@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from segexport.artifact import warning
-from segexport.errors import InputError
+from segexport.errors import InputError, MissingInputError, ModelSettingsError, UnreadableError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
 from segexport.importers.deploy_config import DeployConfig, named_types, typed_list
@@ -104,7 +104,7 @@ def read_training_config(path: Path) -> TrainingConfig:
     model = _plain(path, model, "model")
     kinds = {data["type"] for data in datasets if isinstance(data.get("type"), str)}
     if len(kinds) > 1:
-        raise InputError(f"{path}: train_dataset and val_dataset are of two types: {', '.join(sorted(kinds))}")
+        raise ModelSettingsError(f"{path}: train_dataset and val_dataset are of two types: {', '.join(sorted(kinds))}")
     classes = _agreed(path, "num_classes", model.get("num_classes"), datasets, "num_classes")
     where = model["backbone"] if isinstance(model.get("backbone"), dict) else model
     channels = _agreed(path, "in_channels", where.get("in_channels"), datasets, "img_channels")
@@ -128,17 +128,19 @@ def read_training_config(path: Path) -> TrainingConfig:
 def _with_bases(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """The content of a file merged with its bases; `below` are the files that inherit from it."""
     if path.resolve() in below or len(below) > _DEPTH:
-        raise InputError(f"{path}: inherits from itself by _base_", cause=" <- ".join(map(str, (path, *below[::-1]))))
+        raise ModelSettingsError(
+            f"{path}: inherits from itself by _base_", cause=" <- ".join(map(str, (path, *below[::-1])))
+        )
     if not path.exists():
         inherits = f"_base_ of {below[-1]}" if below else ""
-        raise InputError(f"{path}: no such file", cause=inherits)
+        raise MissingInputError(f"{path}: no such file", cause=inherits)
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
+        raise UnreadableError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
     bases = content.pop("_base_", None) or []
     for base in [bases] if isinstance(bases, str) else bases:
         if not isinstance(base, str):
-            raise InputError(f"{path}: _base_ holds {base!r}, the path of a file is expected")
+            raise ModelSettingsError(f"{path}: _base_ holds {base!r}, the path of a file is expected")
         content = _merged(content, _with_bases(path.parent / base, (*below, path.resolve())))
     return content
 
@@ -159,7 +161,7 @@ def _merged(own: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
 def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
     section = content.get(name)
     if section is not None and not isinstance(section, dict):
-        raise InputError(f"{path}: {name} is {section!r}, a section is expected")
+        raise ModelSettingsError(f"{path}: {name} is {section!r}, a section is expected")
     return section or {}
 
 
@@ -173,10 +175,10 @@ def _agreed(path: Path, name: str, of_model: Any, datasets: list[dict[str, Any]]
     stated = {where: value for where, value in stated.items() if value is not None}
     for where, value in stated.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InputError(f"{path}: {where}: {name} is {value!r}, a whole number is expected")
+            raise ModelSettingsError(f"{path}: {where}: {name} is {value!r}, a whole number is expected")
     if len(set(stated.values())) > 1:
         said = ", ".join(f"{value} in {where}" for where, value in stated.items())
-        raise InputError(f"{path}: {name} is {said}", hint="PaddleSeg requires the same value everywhere")
+        raise ModelSettingsError(f"{path}: {name} is {said}", hint="PaddleSeg requires the same value everywhere")
     return next(iter(stated.values()), None)
 
 
@@ -197,13 +199,13 @@ def _plain(path: Path, value: Any, where: str) -> Any:
     if isinstance(value, list):
         return [_plain(path, each, f"{where}[{index}]") for index, each in enumerate(value)]
     if isinstance(value, str) and "(" in value and not where.endswith(".pretrained"):
-        raise InputError(
+        raise ModelSettingsError(
             f"{path}: {where} is {value!r}", cause="PaddleSeg evaluates some text as Python, so calls are not allowed"
         )
     finite = not isinstance(value, float) or math.isfinite(value)
     if finite and (value is None or isinstance(value, str | bool | int | float)):
         return value
-    raise InputError(f"{path}: {where} is {value!r}, a number, text, list or section is expected")
+    raise ModelSettingsError(f"{path}: {where} is {value!r}, a number, text, list or section is expected")
 
 
 def _notes(path: Path, content: dict[str, Any], pretrained: list[str]) -> list[str]:
@@ -237,12 +239,12 @@ def _is_size(value: Any) -> TypeGuard[list[int]]:
 def _no_model(path: Path, content: dict[str, Any]) -> InputError:
     keys = ", ".join(map(str, list(content)[:8]))
     if content.keys() & {"Deploy", "DEPLOY", "PreProcess"}:
-        return InputError(
+        return UnreadableError(
             f"{path}: the file of an export, not a training configuration",
             cause=f"its keys are {keys}",
             hint="give the file that PaddleSeg's train.py was given by --config",
         )
-    return InputError(
+    return ModelSettingsError(
         f"{path}: no network: `model` with its `type` is expected",
         cause=f"its keys are {keys}" if keys else "the file is empty",
         hint="give the file that PaddleSeg's train.py was given by --config",

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-from segexport.errors import InputError
+from segexport.errors import OptionError
 
 _PACKAGES = ("segexport", "paddlepaddle", "paddle2onnx", "paddlelite", "onnx", "onnxruntime", "numpy")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm", "asimdhp")
@@ -46,7 +46,7 @@ def now() -> str:
     try:
         moment = datetime.now(timezone.utc) if fixed is None else datetime.fromtimestamp(int(fixed), timezone.utc)
     except (ValueError, OverflowError, OSError) as error:
-        raise InputError(f"SOURCE_DATE_EPOCH is {fixed!r}, not seconds since 1970", cause=str(error)) from error
+        raise OptionError(f"SOURCE_DATE_EPOCH is {fixed!r}, not seconds since 1970", cause=str(error)) from error
     return moment.isoformat(timespec="seconds")
 
 

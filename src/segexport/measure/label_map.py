@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import MismatchError
 
 LabelMap = Mapping[str, str]
 """Class of the model -> class of the data, by name or by id in digits."""
@@ -41,7 +41,7 @@ def label_map_lookup(model_labels: Sequence[str], dataset_labels: Sequence[str],
     ids = [_id_of(name, model_labels) for name in mapping]
     faults += [f"the model's class {model_labels[one]!r} is mapped twice" for one in _repeated(ids)]
     if faults:
-        raise InputError("label_map: " + "; ".join(faults), hint=skeleton_hint(model_labels, dataset_labels))
+        raise MismatchError("label_map: " + "; ".join(faults), hint=skeleton_hint(model_labels, dataset_labels))
     other = len(dataset_labels)
     same_names = {name: index for index, name in enumerate(dataset_labels)}
     table = [same_names.get(name, other) for name in model_labels]
@@ -50,7 +50,7 @@ def label_map_lookup(model_labels: Sequence[str], dataset_labels: Sequence[str],
         if one is not None and target is not None:
             table[one] = target
     if all(target == other for target in table):
-        raise InputError(
+        raise MismatchError(
             f"label_map: none of the model's {len(model_labels)} classes maps to a class of the dataset",
             cause=f"the model has {', '.join(model_labels[:20])}; the dataset has {', '.join(dataset_labels[:20])}",
             hint=skeleton_hint(model_labels, dataset_labels),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segexport.errors import InputError
+from segexport.errors import DataError, InputError, ModelOutputError
 
 MIOU_CONVENTION = (
     "mIoU is the mean over classes of the IoU from pixels pooled over all images; ignored pixels do not count, and "
@@ -62,7 +62,7 @@ def confusion_matrix(
     """
     columns = num_classes if prediction_classes is None else prediction_classes
     if truth.shape != prediction.shape:
-        raise InputError(
+        raise DataError(
             f"{name}: the truth is {_size(truth)}, the prediction {_size(prediction)}",
             cause="the label and the mask have different sizes",
         )
@@ -134,7 +134,7 @@ def _refuse_outside(seen: Mapping[int, int], classes: int, ignore_index: int | N
         return
     shown = ", ".join(str(value) for value in list(bad)[:8]) + (", ..." if len(bad) > 8 else "")
     ignore = "" if ignore_index is None else f"; ignore_index is {ignore_index}"
-    raise InputError(
+    raise DataError(
         f"{what} contains values that are not classes: {shown} ({sum(bad.values())} pixels)",
         cause=f"there are {classes} classes, 0 to {classes - 1}{ignore}",
         hint="compare labels.txt and ignore_index with the values in the label files",
@@ -259,7 +259,7 @@ def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
     low, high = (mask.min(), mask.max()) if mask.size else (0, 0)
     if low < 0 or high >= len(lookup):
         values = [int(value) for value in np.unique(mask) if not 0 <= value < len(lookup)]
-        raise InputError(
+        raise ModelOutputError(
             f"the mask contains classes that the model has no label for: {', '.join(map(str, values[:8]))}",
             cause=f"the model has {len(lookup)} labels",
         )

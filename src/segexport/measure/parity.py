@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from segexport import preprocess
-from segexport.errors import InputError, SegexportError, capture_error
+from segexport.errors import DataError, SegexportError, capture_error
 from segexport.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def compare(
             preprocess_ms.append(prepared.preprocess_ms)
             bar.advance()
     if pending is None:
-        raise InputError("no images to check on", cause=f"{data.root} has none in split {data.split!r}")
+        raise DataError("no images to check on", cause=f"{data.root} has none in split {data.split!r}")
     scorer.add(pending, own, counts)
     return Comparison(own, counts, tuple(names), data.labelled, float(np.median(preprocess_ms)))
 

@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import EnvironmentMissingError, OptionError
 
 _GROUPS = {kind: f"segexport.{kind}s" for kind in ("target", "runtime", "step", "toolchain")}
 _CLASSES = ("target", "runtime")  # kinds with one shared object per class
@@ -39,7 +39,7 @@ def require_known(kind: str, name: str, known: Iterable[str]) -> None:
     known = sorted(known)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        raise InputError(
+        raise OptionError(
             f"there is no {kind} {name!r}",
             hint=f"did you mean {near[0]!r}?" if near else f"the {kind}s are {', '.join(known)}",
         )

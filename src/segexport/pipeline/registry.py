@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from segexport.errors import EnvironmentMissingError, InputError, one_line
+from segexport.errors import EnvironmentMissingError, InputError, OptionError, RecipeError, one_line
 from segexport.pipeline.entry_points import formats, instance, instances, load, maker
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def make_step(kind: str, params: dict[str, Any]) -> Step:
     try:
         return step_class(step_class.Params.model_validate(params))
     except ValidationError as error:
-        raise InputError(f"step {kind!r} does not take these parameters", cause=one_line(error)) from None
+        raise RecipeError(f"step {kind!r} does not take these parameters", cause=one_line(error)) from None
 
 
 def targets() -> dict[str, ExportTarget]:
@@ -92,7 +92,7 @@ def runtime_for(format: Format, device: str = "cpu", name: str = "") -> Runtime:
     named: Runtime = instance("runtime", name)
     if format not in named.runs:
         others = ", ".join(runtime.name for runtime in found)
-        raise InputError(
+        raise OptionError(
             f"runtime {name!r} runs {', '.join(named.runs)}, not {format}", hint=f"what runs {format}: {others}"
         )
     return named

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import EnvironmentMissingError, RecipeError
 from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.progress import Progress, silent
@@ -49,7 +49,7 @@ class StepContext:
             InputError: The recipe has none.
         """
         if self.data is None:
-            raise InputError(
+            raise RecipeError(
                 f"{who} needs images, and none are given",
                 hint="name them: `data:` in the recipe, or --calibration DIR",
             )
@@ -135,7 +135,7 @@ def check_chain(steps: list[Step], start: Format) -> None:
     current, before = start, "the model"
     for step in steps:
         if step.accepts != current:
-            raise InputError(
+            raise RecipeError(
                 f"step {step.kind!r} takes {step.accepts}, but {before} gives {current}",
                 hint="exports come last, each one from the Paddle program",
             )

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from segexport.artifact import Manifest
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.preprocess import Placement
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def batch_limit(manifest: Manifest, batch_size: int) -> int:
         InputError: `batch_size` is below 1.
     """
     if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}", cause="it is at least 1")
+        raise OptionError(f"batch_size is {batch_size}", cause="it is at least 1")
     free = all(spec.shape and spec.shape[0] == -1 for spec in (*manifest.inputs, *manifest.outputs))
     return batch_size if free else 1
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any
 
-from segexport.errors import InputError, TooLargeError
+from segexport.errors import DownloadError, TooLargeError
 
 Open = Callable[..., Any]  # as `urllib.request.urlopen`: (url, timeout=seconds) -> answer
 
@@ -47,7 +47,7 @@ def download(url: str, *, max_bytes: int, timeout_s: float, open_url: Open = url
         cause = str(getattr(result, "reason", None) or result)
         if code := getattr(result, "code", None):
             cause = f"{code} {cause}"
-        raise InputError(f"{url}: cannot be downloaded", cause=cause) from None
+        raise DownloadError(f"{url}: cannot be downloaded", cause=cause) from None
     raise result
 
 

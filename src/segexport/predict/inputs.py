@@ -12,7 +12,7 @@ import numpy as np
 
 from segexport.data.images import ARRAY_SUFFIXES, COLORS, IMAGE_SUFFIXES, decode_image
 from segexport.data.stored_pixels import Stored, as_wanted
-from segexport.errors import InputError
+from segexport.errors import InputError, MissingInputError
 from segexport.spec import Pixels
 
 MAX_DOWNLOAD_BYTES = 64 << 20
@@ -68,7 +68,7 @@ def _from_text(text: str, pixels: Pixels) -> Iterator[Picture]:
         found = ([file for file in path.iterdir() if file.suffix.lower() in suffixes] for suffixes in kinds)
         files = sorted(next(filter(None, found), []))
         if not files:
-            raise InputError(
+            raise MissingInputError(
                 f"{path}: no images in this folder", cause=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
         for file in files:

@@ -12,7 +12,7 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.errors import InputError, SegexportError
+from segexport.errors import DataError, OptionError, SegexportError
 from segexport.measure.tiled_session import in_tiles
 from segexport.predict.batching import Placed, batch_limit, batches, each_of, stacked
 from segexport.predict.inputs import Picture, pictures
@@ -131,7 +131,7 @@ class Model(Opened):
         data = data.read_for(manifest.preprocess)
         limit = batch_limit(manifest, batch_size) if manifest.preprocess.tiles is None else 1
         if not data.labelled:
-            raise InputError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
+            raise DataError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
         scored = scored_classes(manifest, data, label_map)
         classes, lookup = len(scored.labels), scored.lookup
         columns = classes if lookup is None else max(classes, int(lookup.max()) + 1)
@@ -181,14 +181,14 @@ class Model(Opened):
 
         manifest = self.artifact.manifest
         if not manifest.preprocess.takes_bitmaps:
-            raise InputError(
+            raise OptionError(
                 f"{self.artifact.path}: takes {manifest.preprocess.channels} channels of its own, a video has colours"
             )
         contract = self.contract(target_size)
         smoother = VideoSmoother(flow_named(flow)) if smooth else None
         front = foreground_ids(manifest.labels, foreground)
         if contract.tiles is not None:
-            raise InputError(f"{manifest.name}: frames of a video are run whole, and this model is run in tiles")
+            raise OptionError(f"{manifest.name}: frames of a video are run whole, and this model is run in tiles")
         return MaskStream(lambda frame: self._look(frame, contract), manifest.labels, front, smoother)
 
     def contract(self, target_size: TargetSize = None) -> Preprocess:
@@ -286,7 +286,7 @@ def _slices(tiles: Tiles | None, size: Any) -> Tiles:
     """Returns the tiles for `slice_size`."""
     width, height = both_sides("slice_size", size)
     if tiles is not None:
-        raise InputError("slice_size and tiles cannot be combined", cause="slice_size is short for averaged tiles")
+        raise OptionError("slice_size and tiles cannot be combined", cause="slice_size is short for averaged tiles")
     return Tiles(size=(width, height), overlap=(width // 4, height // 4), blend="average")
 
 

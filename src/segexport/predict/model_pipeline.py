@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 import segexport
-from segexport.errors import InputError, SegexportError, one_line
+from segexport.errors import MissingInputError, OptionError, SegexportError, UnreadableError, one_line
 from segexport.files.yaml_reader import read_yaml
 from segexport.predict.model import Model, TargetSize
 from segexport.predict.model_session import FASTEST
@@ -83,7 +83,7 @@ def config_text(name: str) -> str:
         InputError: The pipeline is unknown.
     """
     if name not in NAMES:
-        raise InputError(f"there is no pipeline {name!r}", hint=f"there is {', '.join(NAMES)}")
+        raise OptionError(f"there is no pipeline {name!r}", hint=f"there is {', '.join(NAMES)}")
     return _CONFIG
 
 
@@ -111,7 +111,7 @@ def create_pipeline(
     """
     if str(pipeline) in NAMES:
         if model is None:
-            raise InputError(
+            raise OptionError(
                 f"pipeline {str(pipeline)!r}: no model is named",
                 cause="segexport comes without models",
                 hint=f"segexport pipeline --get-config {pipeline} -o FILE, and name your model in it",
@@ -141,11 +141,11 @@ def create_pipeline(
 def read_config(path: Path) -> PipelineConfig:
     """Reads a pipeline's file; raises InputError if it is not valid."""
     if not path.exists():
-        raise InputError(
+        raise MissingInputError(
             f"{path}: no such pipeline file",
             hint=f"segexport pipeline --get-config {NAMES[0]} -o {path} writes one",
         )
     try:
         return PipelineConfig.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise InputError(f"{path}: not a pipeline's file", cause=one_line(error)) from None
+        raise UnreadableError(f"{path}: not a pipeline's file", cause=one_line(error)) from None

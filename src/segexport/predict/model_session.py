@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from segexport.artifact import ModelArtifact
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import EnvironmentMissingError, OptionError
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Runtime
 
@@ -66,7 +66,7 @@ def require_device(runtime: Runtime, device: str) -> None:
         return
     if "," in index:
         first = index.split(",")[0]
-        raise InputError(
+        raise OptionError(
             f"device {device!r}: one export runs on one device",
             cause="several are for training, and for several processes",
             hint=f"--device {kind}:{first}; for each further one a process with a share of the images",
@@ -76,7 +76,7 @@ def require_device(runtime: Runtime, device: str) -> None:
         raise EnvironmentMissingError(f"{runtime.name}: {found.reason}", hint=found.hint)
     if kind not in found.devices or kind == "cpu" or (index and not index.isdigit()):
         here = ", ".join(f"{name}:N" if name == "gpu" else name for name in found.devices)
-        raise InputError(
+        raise OptionError(
             f"device {device!r}: {runtime.name} here has {here}",
             hint="segexport doctor lists the devices of each runtime",
         )

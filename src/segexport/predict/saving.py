@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from segexport.data.images import IMAGE_SUFFIXES
-from segexport.errors import InputError
+from segexport.errors import ExistsError, OptionError
 from segexport.files.atomic import write_file
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ KINDS = ("overlay", "color", "mask")
 def require_kind(kind: str) -> None:
     """Raises InputError for an unknown kind of picture."""
     if kind not in KINDS:
-        raise InputError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        raise OptionError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
 
 
 def file_name(input_path: str) -> str:
@@ -56,14 +56,14 @@ def place(input_path: str, save_path: str | Path, name: str, suffixes: Collectio
     if path.is_dir() or path.suffix.lower() not in suffixes:
         path = path / name
     if path.exists() and Path(input_path).exists() and path.samefile(input_path):
-        raise InputError(f"{path}: this is the image itself", hint="save to another folder")
+        raise ExistsError(f"{path}: this is the image itself", hint="save to another folder")
     return path
 
 
 def save_picture(picture: Image, path: Path, kind: str) -> Path:
     """Writes a picture; raises InputError for a format that cannot be written, or that would change ids."""
     if kind == "mask" and path.suffix.lower() != ".png":
-        raise InputError(f"{path}: class ids are kept by PNG only", hint=f"save to {path.with_suffix('.png')}")
+        raise OptionError(f"{path}: class ids are kept by PNG only", hint=f"save to {path.with_suffix('.png')}")
     from PIL import Image
 
     content = BytesIO()
@@ -71,5 +71,5 @@ def save_picture(picture: Image, path: Path, kind: str) -> Path:
         # Those of the plugins in `data.images`; `registered_extensions()` imports all sixty that Pillow has.
         picture.save(content, format=Image.EXTENSION[path.suffix.lower()])
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
+        raise OptionError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
     return write_file(path, content.getvalue())

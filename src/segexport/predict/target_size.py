@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.spec import Preprocess, Resize
 
 TargetSize = int | tuple[int, int] | None
@@ -24,7 +24,7 @@ def both_sides(name: str, size: Any) -> tuple[int, int]:
     pair = (size, size) if _is_number(size) else size
     if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(_is_number(side) and side > 0 for side in pair)):
         also = "-1, " if name == "target_size" else ""
-        raise InputError(f"{name} is {size!r}", cause=f"it is {also}a number of pixels, or (width, height)")
+        raise OptionError(f"{name} is {size!r}", cause=f"it is {also}a number of pixels, or (width, height)")
     return int(pair[0]), int(pair[1])
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.spec import Frozen, Precision
 
 DRIFT_LIMIT = 0.10
@@ -143,7 +143,7 @@ def require_margin_above_noise(limits: Limits, noise_delta: float) -> None:
         InputError: The margin is at or below it.
     """
     if limits.miou_margin is not None and 0 < abs(noise_delta) >= limits.miou_margin:
-        raise InputError(
+        raise OptionError(
             f"miou_margin is {limits.miou_margin:g}, the reference differs from itself by {abs(noise_delta):.5f}",
             cause="the reference's device does not repeat its results to the last bit",
             hint=f"set miou_margin above {abs(noise_delta):.5f}, or record the reference with deterministic kernels",

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from segexport.errors import InputError
+from segexport.errors import RecipeError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import compose, to_data
 from segexport.recipe.schema import Recipe
@@ -37,7 +37,7 @@ def read_recipe(path: Path) -> Recipe:
             where = ".".join(map(str, place)) or "recipe"
             faults.setdefault((_line(node, place), where), []).append(_message(fault, place))
         lines = [f"  line {line}: {where}: {'; or '.join(texts)}" for (line, where), texts in sorted(faults.items())]
-        raise InputError(
+        raise RecipeError(
             "\n".join([f"{path}: {len(faults)} fault{'s' if len(faults) > 1 else ''} in the recipe", *lines]),
             hint="`segexport recipe schema` lists every key",
         ) from None

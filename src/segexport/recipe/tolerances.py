@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, ValidationError
 
-from segexport.errors import InputError, one_line
+from segexport.errors import OptionError, one_line
 from segexport.spec import Frozen
 
 
@@ -40,7 +40,7 @@ class Tolerances(Frozen):
             return cls.model_validate(pairs)
         except ValidationError as error:
             known = ", ".join(cls.model_fields)
-            raise InputError(
+            raise OptionError(
                 f"--tolerance {' '.join(given)}: not understood",
                 cause=one_line(error),
                 hint=f"NAME=NUMBER, where NAME is one of {known}",

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from segexport.artifact import digest_of
-from segexport.errors import InputError
+from segexport.errors import AlteredError, ExistsError, MissingInputError, UnreadableError, VersionError, cannot_read
 from segexport.files.atomic import whole_file
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
@@ -85,7 +85,7 @@ def new_archive(path: Path) -> Iterator[ArchiveWriter]:
 def require_new(path: Path) -> None:
     """Raises InputError if `path` exists."""
     if path.exists():
-        raise InputError(f"{path}: exists", hint="choose another file with -o, or remove it")
+        raise ExistsError(f"{path}: exists", hint="choose another file with -o, or remove it")
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ class Archive:
             InputError: The name is unknown, or the file was changed or removed after it was opened.
         """
         if name not in self.names:
-            raise InputError(f"{self.path}: there is no {name} in it", cause="the file is damaged or was edited")
+            raise AlteredError(f"{self.path}: there is no {name} in it", cause="the file is damaged or was edited")
         try:
             with zipfile.ZipFile(self.path) as file:
                 return file.read(name)
         except (OSError, *_DAMAGED) as error:
-            raise InputError(f"{self.path}: {name} cannot be read any more", cause=str(error)) from error
+            raise UnreadableError(f"{self.path}: {name} cannot be read any more", cause=str(error)) from error
 
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError, ValueError)
@@ -141,19 +141,19 @@ def open_archive(path: Path, *, kind: str, schema_version: int, what: str, hint:
         InputError: The file is missing, truncated, edited, of another kind or of another version.
     """
     if not path.is_file():
-        raise InputError(f"{path}: {'not a file' if path.exists() else 'no such file'}", hint=hint)
+        raise MissingInputError(f"{path}: {'not a file' if path.exists() else 'no such file'}", hint=hint)
     try:
         with zipfile.ZipFile(path) as file:
             header = _header(file, path, kind, schema_version, what, hint)
             _verify(file, header["members"])
     except _Edited as error:
-        raise InputError(f"{path}: {what} that was edited or damaged", cause=str(error), hint=hint) from error
+        raise AlteredError(f"{path}: {what} that was edited or damaged", cause=str(error), hint=hint) from error
     except _DAMAGED as error:
-        raise InputError(
+        raise UnreadableError(
             f"{path}: not {what}, or one that was cut off", cause=str(error) or type(error).__name__, hint=hint
         ) from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error
+        raise cannot_read(path, error) from error
     names, digest = frozenset(header.pop("members")), header.pop("digest")
     return Archive(path, header, digest, names)
 
@@ -165,7 +165,7 @@ class _Edited(Exception):
 def _header(file: zipfile.ZipFile, path: Path, kind: str, schema_version: int, what: str, hint: str) -> dict[str, Any]:
     names = file.namelist()
     if HEADER not in names:
-        raise InputError(f"{path}: not {what}", cause=f"there is no {HEADER} in it", hint=hint)
+        raise UnreadableError(f"{path}: not {what}", cause=f"there is no {HEADER} in it", hint=hint)
     if file.getinfo(HEADER).file_size > MAX_HEADER_BYTES:
         raise _Edited(f"{HEADER} states {file.getinfo(HEADER).file_size} bytes")
     try:
@@ -174,11 +174,11 @@ def _header(file: zipfile.ZipFile, path: Path, kind: str, schema_version: int, w
         raise _Edited(f"{HEADER} is not JSON: {error}") from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         found = header.get("kind") if isinstance(header, dict) else None
-        raise InputError(f"{path}: not {what}", cause=f"its kind is {found!r}, not {kind!r}", hint=hint)
+        raise UnreadableError(f"{path}: not {what}", cause=f"its kind is {found!r}, not {kind!r}", hint=hint)
     version = header.get("schema_version")
     if version != schema_version or isinstance(version, bool):
         newer = isinstance(version, int) and version > schema_version
-        raise InputError(
+        raise VersionError(
             f"{path}: schema_version is {version!r}, this segexport reads {schema_version}",
             cause=f"a {'newer' if newer else 'different'} version of segexport wrote it",
             hint=f"update segexport, or {hint}" if newer else hint,
@@ -224,4 +224,4 @@ def npy_array(data: bytes, name: str) -> np.ndarray:
             raise ValueError(f"an array of {dtype}, fortran_order {fortran}")
         return np.frombuffer(rest, dtype).reshape(shape).copy()
     except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:  # its header is in Python's syntax
-        raise InputError(f"{name}: not an array", cause=str(error)) from error
+        raise UnreadableError(f"{name}: not an array", cause=str(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segexport import report as reports
-from segexport.errors import InputError
+from segexport.errors import MismatchError
 from segexport.judge import cost_gates
 from segexport.judge.gates import skipped
 from segexport.measure.latency_statistics import ratio_of_separate
@@ -79,21 +79,21 @@ def _require_comparable(report: Report, baseline: Report, where: Path) -> None:
 
     hint = "make a new baseline: keep the report.json of a run on these images"
     if names(report) != names(baseline):
-        raise InputError(
+        raise MismatchError(
             f"{where}: the baseline has other classes",
             cause=f"{', '.join(names(baseline)[:12])} there; {', '.join(names(report)[:12])} here",
             hint=hint,
         )
     one, two = report.dataset, baseline.dataset
     if (one.fingerprint, one.images, one.label_map) != (two.fingerprint, two.images, two.label_map):
-        raise InputError(
+        raise MismatchError(
             f"{where}: the baseline was measured on other images, other labels or another label map",
             cause=f"{two.images} images of {two.path}, split {two.split!r} ({two.fingerprint[:12]}...) there; "
             f"{one.images} of {one.path}, split {one.split!r} ({one.fingerprint[:12]}...) here",
             hint=hint,
         )
     if report.metric != baseline.metric:
-        raise InputError(f"{where}: the baseline counts mIoU by another rule", cause=baseline.metric, hint=hint)
+        raise MismatchError(f"{where}: the baseline counts mIoU by another rule", cause=baseline.metric, hint=hint)
 
 
 def _compared(

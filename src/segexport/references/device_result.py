@@ -10,7 +10,7 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.data.images import decode_label, image_size
-from segexport.errors import InputError
+from segexport.errors import MismatchError, UnreadableError
 from segexport.judge.results import Export
 from segexport.measure import metrics
 from segexport.recipe.limits import Limits
@@ -43,7 +43,7 @@ def device_row(
     """One row: agreement with the expected masks, and the phone's times."""
     artifact, runtime = export.made, result.runtime
     if runtime is None:
-        raise InputError(f"{file}: nothing was run")
+        raise UnreadableError(f"{file}: nothing was run")
     limits = _limits(export, pack)
     if pack is not None and result.id != pack.digest:
         pack = None  # all packs have the same names of images
@@ -82,12 +82,12 @@ def device_row(
 def _export_of(result: DeviceResult, exports: Sequence[Export], file: Path) -> Export:
     model = result.model
     if model is None:
-        raise InputError(f"{file}: nothing was run")
+        raise UnreadableError(f"{file}: nothing was run")
     for export in exports:
         if export.artifact is not None and model.sha256 in _digests(export.artifact):
             return export
     names = ", ".join(export.name for export in exports)
-    raise InputError(
+    raise MismatchError(
         f"{file}: {result.device_name} ran another model than any of {names}",
         cause=f"it ran {model.name} ({model.format}, {model.precision}), sha256 {model.sha256[:12]}...",
         hint="give the export that was put into the app, or run the app's self-test again with this one",
@@ -118,13 +118,13 @@ def _masks(
             size = image_size(artifact.path / sample.input)
             found = preprocess.restore_mask(found, preprocess.place(artifact.manifest.preprocess, *size))
     else:
-        raise InputError(
+        raise MismatchError(
             f"{file}: the expected result of {item.input} is unknown",
             cause="it is neither an image of the golden pack nor the export's own sample",
             hint="give the golden pack that the phone ran: --golden PACK",
         )
     if found.shape != wanted.shape:
-        raise InputError(
+        raise MismatchError(
             f"{file}: the mask of {item.input} is {found.shape[1]}x{found.shape[0]}, "
             f"{wanted.shape[1]}x{wanted.shape[0]} is expected",
             cause="it is a result of another export or another pack",

@@ -17,7 +17,7 @@ from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.data.dataset import Dataset, Sample
 from segexport.data.images import decode_image, encode_image
-from segexport.errors import InputError
+from segexport.errors import InputError, ModelOutputError
 from segexport.files.atomic import whole_file
 from segexport.files.output_folder import new_folder
 from segexport.measure.environment import now
@@ -76,7 +76,7 @@ def make_pack(
                 made.append(_write_image(sample, group, source, session, work))
                 bar.advance()
         if len(set().union(*(classes for _, classes in made))) < 2:
-            raise InputError(
+            raise ModelOutputError(
                 f"the model's mask is one single class on all {len(made)} images",
                 cause="a dead export would agree with it in every pixel",
                 hint="give other images, or more of them: --images",

@@ -26,7 +26,7 @@ from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest
 from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import DatasetEntry
 from segexport.data.images import decode_image, decode_label
-from segexport.errors import InputError, one_line
+from segexport.errors import AlteredError, MissingInputError, TooLargeError, UnreadableError, VersionError, one_line
 from segexport.files.atomic import write_file
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
@@ -194,17 +194,19 @@ def open_pack(path: Path) -> Iterator[GoldenPack]:
 def _unzip(path: Path, folder: Path) -> None:
     """The pack's files without the export's, which are in folders and not needed here."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file or folder", hint=_HINT)
+        raise MissingInputError(f"{path}: no such file or folder", hint=_HINT)
     try:
         with zipfile.ZipFile(path) as file:
             entries = [entry for entry in file.infolist() if _belongs_to_pack(entry.filename)]
             size = sum(entry.file_size for entry in entries)
             if size > _MAX_BYTES:
-                raise InputError(f"{path}: {size} bytes when unpacked; at most {_MAX_BYTES} are read", hint=_HINT)
+                raise TooLargeError(f"{path}: {size} bytes when unpacked; at most {_MAX_BYTES} are read", hint=_HINT)
             for entry in entries:
                 write_file(folder / entry.filename, file.read(entry))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: not a golden pack, or one that was cut off", cause=str(error), hint=_HINT) from error
+        raise UnreadableError(
+            f"{path}: not a golden pack, or one that was cut off", cause=str(error), hint=_HINT
+        ) from error
 
 
 def _belongs_to_pack(name: str) -> bool:
@@ -215,33 +217,33 @@ def _belongs_to_pack(name: str) -> bool:
 def _read(path: Path, folder: Path) -> GoldenPack:
     file = folder / PACK_NAME
     if not file.is_file():
-        raise InputError(f"{path}: not a golden pack", cause=f"there is no {PACK_NAME} in it", hint=_HINT)
+        raise UnreadableError(f"{path}: not a golden pack", cause=f"there is no {PACK_NAME} in it", hint=_HINT)
     try:
         raw: Any = parse_json(file.read_bytes())
     except ValueError as error:
-        raise InputError(f"{path}: {PACK_NAME} is not JSON", cause=str(error), hint=_HINT) from error
+        raise UnreadableError(f"{path}: {PACK_NAME} is not JSON", cause=str(error), hint=_HINT) from error
     if not isinstance(raw, dict) or raw.get("kind") != KIND:
-        raise InputError(f"{path}: not a golden pack", cause=f"{PACK_NAME} is of another kind", hint=_HINT)
+        raise UnreadableError(f"{path}: not a golden pack", cause=f"{PACK_NAME} is of another kind", hint=_HINT)
     version = raw.get("schema_version")
     if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise InputError(
+        raise VersionError(
             f"{path}: schema_version is {version!r}, this segexport reads {SCHEMA_VERSION}",
             cause="another version of segexport wrote it",
             hint=f"update segexport, or {_HINT}",
         )
     digest = raw.pop("digest", None)
     if digest != digest_of(raw):
-        raise InputError(f"{path}: {PACK_NAME} was edited or damaged", cause="it has another digest", hint=_HINT)
+        raise AlteredError(f"{path}: {PACK_NAME} was edited or damaged", cause="it has another digest", hint=_HINT)
     try:
         pack = Pack.model_validate(
             {name: value for name, value in raw.items() if name not in ("kind", "schema_version")}
         )
     except ValidationError as error:
-        raise InputError(f"{path}: not a valid golden pack", cause=one_line(error)[:800], hint=_HINT) from error
+        raise UnreadableError(f"{path}: not a valid golden pack", cause=one_line(error)[:800], hint=_HINT) from error
     for image in pack.images:
         for name, wanted in ((image.name, image.image_sha256), (image.expected_mask, image.mask_sha256)):
             if not (folder / name).is_file():
-                raise InputError(f"{path}: {name} is missing", cause=f"{PACK_NAME} lists it", hint=_HINT)
+                raise MissingInputError(f"{path}: {name} is missing", cause=f"{PACK_NAME} lists it", hint=_HINT)
             if file_digest(folder / name) != wanted:
-                raise InputError(f"{path}: {name} was edited or damaged", cause="it has another sha256", hint=_HINT)
+                raise AlteredError(f"{path}: {name} was edited or damaged", cause="it has another sha256", hint=_HINT)
     return GoldenPack(path, folder, pack, digest)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from segexport import errors
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.errors import InputError, SegexportError, one_line
+from segexport.errors import MismatchError, OptionError, SegexportError, UnreadableError, one_line
 from segexport.files.foreign import guarded
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import BEST_IMAGES, RANDOM_IMAGES, Comparison, drawn_number
@@ -102,22 +102,24 @@ def _read(path: Path) -> _Read:
     try:
         part = Part.model_validate(archive.header)
     except ValidationError as error:
-        raise InputError(f"{path}: not a valid part", cause=one_line(error)[:800], hint=_HINT) from error
+        raise UnreadableError(f"{path}: not a valid part", cause=one_line(error)[:800], hint=_HINT) from error
     shown = [one for contestant in part.contestants for one in contestant.shown]
     outside = [one.picture for one in shown if not re.fullmatch(r"images/[^/\\]+\.(png|jpg)", one.picture or "")]
     unknown = [one.image for one in shown if one.image not in part.names]
     if outside or unknown:
-        raise InputError(f"{path}: not a valid part", cause=f"a picture of {(unknown or outside)[0]!r}", hint=_HINT)
+        raise UnreadableError(
+            f"{path}: not a valid part", cause=f"a picture of {(unknown or outside)[0]!r}", hint=_HINT
+        )
     return _Read(path, part, archive)
 
 
 def _require_whole(parts: list[_Read]) -> None:
     if not parts:
-        raise InputError("no parts were given", hint="segexport merge PART... -o DIR")
+        raise OptionError("no parts were given", hint="segexport merge PART... -o DIR")
     first = parts[0]
     for read in parts[1:]:
         if (read.part.run, _names(read)) != (first.part.run, _names(first)):
-            raise InputError(
+            raise MismatchError(
                 f"{read.path}: a part of another run than {first.path}",
                 cause="data, exports, reference, limits, options or segexport's version differ",
                 hint="all shards have to be called alike, but for --shard and -o",
@@ -126,7 +128,7 @@ def _require_whole(parts: list[_Read]) -> None:
     doubled = sorted({index for index in indices if indices.count(index) > 1})
     missing = sorted(set(range(1, first.part.count + 1)) - set(indices))
     if doubled or missing:
-        raise InputError(
+        raise MismatchError(
             f"{len(parts)} parts are not the {first.part.count} of the run",
             cause="; ".join(
                 f"{what}: {', '.join(map(str, which))}"
@@ -138,7 +140,7 @@ def _require_whole(parts: list[_Read]) -> None:
     for read in parts[1:]:
         for one, other in zip(first.part.contestants, read.part.contestants, strict=True):
             if one.runner and other.runner and _program(one.runner) != _program(other.runner):
-                raise InputError(
+                raise MismatchError(
                     f"{read.path}: {one.name or 'the reference'} ran in another runtime than in {first.path}",
                     cause=f"{' '.join(_program(other.runner))}, and {' '.join(_program(one.runner))}",
                     hint="install the same versions on all machines",
@@ -146,9 +148,9 @@ def _require_whole(parts: list[_Read]) -> None:
     for read in parts:
         own, groups = read.part.names, read.part.groups
         if (groups is None) != (first.part.groups is None) or len(groups or own) != len(own):
-            raise InputError(f"{read.path}: a part without the groups of its images", hint=_HINT)
+            raise UnreadableError(f"{read.path}: a part without the groups of its images", hint=_HINT)
     if sum(len(read.part.names) for read in parts) != first.part.total:
-        raise InputError(f"{first.path}: the parts hold another number of images than the data", hint=_HINT)
+        raise MismatchError(f"{first.path}: the parts hold another number of images than the data", hint=_HINT)
 
 
 def _names(read: _Read) -> list[str]:
@@ -176,7 +178,7 @@ def _reference(parts: list[_Read]) -> ReferenceRun:
     own = first.contestants[0]
     info = _info([read.part.contestants[0] for read in parts])
     if own.manifest is None or info is None:
-        raise InputError(f"{parts[0].path}: a part without its reference", hint=_HINT)
+        raise UnreadableError(f"{parts[0].path}: a part without its reference", hint=_HINT)
     return ReferenceRun(
         artifact=ModelArtifact(Path("."), own.manifest),
         info=info,
@@ -245,7 +247,7 @@ def _rows(read: _Read, place: int, name: str) -> np.ndarray:
     rows = read.array(place, name)
     if rows is None or (name == "counts" and len(rows) != len(read.part.names)):
         who = read.part.contestants[place].name or "the reference"
-        raise InputError(f"{read.path}: a part without counts for {who} on every image", hint=_HINT)
+        raise UnreadableError(f"{read.path}: a part without counts for {who} on every image", hint=_HINT)
     return rows
 
 

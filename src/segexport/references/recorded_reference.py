@@ -9,7 +9,7 @@ import numpy as np
 
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import InputError, MismatchError
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.measure import latency
 from segexport.measure.mask_proof import MaskProof
@@ -150,7 +150,7 @@ class RecordedReference:
             hint = f"give the data that it was recorded with, or make it again: {self.again}"
             if unknown and not missing and not changed:
                 hint = f"it contains {len(self.images)} of these images: --limit {len(self.images)}, or {self.again}"
-            raise InputError(
+            raise MismatchError(
                 f"{self.source}: recorded with other images than {data.root}, split {data.split!r}",
                 cause="; ".join(faults),
                 hint=hint,
@@ -179,13 +179,13 @@ class RecordedReference:
     def _require_same_model(self, export: str, manifest: Manifest) -> None:
         own, given = self.artifact.manifest.source_sha256, manifest.source_sha256
         if not given:
-            raise InputError(
+            raise MismatchError(
                 f"{export}: does not record which model it was made from, so {self.source} may not be its reference",
                 cause="its manifest's lineage has no digest of the model's files",
                 hint="export it again with this version of segexport, or check it against the model itself",
             )
         if given != own:
-            raise InputError(
+            raise MismatchError(
                 f"{export}: made from another model than the one recorded in {self.source}",
                 cause=f"the model's files have the digest {given[:12]}..., recorded is {own[:12]}... "
                 f"({self.artifact.manifest.name})",
@@ -198,7 +198,7 @@ class RecordedReference:
         if effective(own, sizes) != effective(given, sizes):
             differs = [name for name in Preprocess.model_fields if getattr(own, name) != getattr(given, name)]
             shown = "; ".join(f"{name} {getattr(given, name)}, recorded {getattr(own, name)}" for name in differs)
-            raise InputError(
+            raise MismatchError(
                 f"{export}: another preprocessing than the one recorded in {self.source}",
                 cause=shown,
                 hint=f"masks of other tensors cannot be compared pixel by pixel; record it again: {self.again}",

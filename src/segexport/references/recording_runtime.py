@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import DeviceMissingError, ModelOutputError
 from segexport.files.store import Store
 from segexport.measure import metrics
 from segexport.measure.tiled_session import in_tiles, require_joinable
@@ -67,7 +67,7 @@ def engine_for(
     """The model in its runtime; on a GPU that this runtime cannot use, its fp32 ONNX export in ONNX Runtime.
 
     Raises:
-        EnvironmentMissingError: No installed runtime can use the GPU.
+        DeviceMissingError: No installed runtime can use the GPU.
     """
     if not options.device.startswith("gpu"):
         return Engine(source, options)
@@ -82,7 +82,7 @@ def engine_for(
             return Engine(source, options)
         else:
             return onnx_stand_in(source, options, data, store, progress)
-    raise EnvironmentMissingError(
+    raise DeviceMissingError(
         f"device {options.device!r}: no runtime here can use a GPU",
         cause="; ".join(reasons),
         hint="on a machine with an NVIDIA GPU, pip install paddlepaddle-gpu==2.6.2 in place of paddlepaddle (or "
@@ -112,7 +112,7 @@ def onnx_stand_in(
             agreement = metrics.agreement(wanted.infer([tensor]).mask, found.infer([tensor]).mask)
             limit = limits_for(Precision.FP32).agreement_min or 0.0
             if agreement < limit:
-                raise InputError(
+                raise ModelOutputError(
                     f"{sample.name}: the ONNX export on {options.device} agrees with Paddle on "
                     f"{agreement:.2%} of the pixels; a reference needs {limit:.1%}",
                     cause="the conversion or the device changes what the model computes",

@@ -9,7 +9,7 @@ import numpy as np
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset, Sample
-from segexport.errors import InputError
+from segexport.errors import DataError, ModelOutputError
 from segexport.files.store import Store
 from segexport.judge.bootstrap import MIN_IMAGES
 from segexport.measure import latency, metrics
@@ -68,7 +68,7 @@ def record(
     """
     require_new(output)
     if len(data) < MIN_IMAGES:
-        raise InputError(
+        raise DataError(
             f"{data.root}, split {data.split!r}: {len(data)} images are too few for a reference",
             cause=f"gates need at least {MIN_IMAGES} images to decide anything",
             hint="for a handful of images make a golden pack: segexport golden make MODEL --data DIR -o PACK",
@@ -159,7 +159,7 @@ class _Run:
         found = self._first.infer([tensor], margin=True)
         again = self._second.result()
         if not found.finite:
-            raise InputError(
+            raise ModelOutputError(
                 f"{sample.name}: the model's output contains NaN or infinity",
                 cause="a model that fails on its own data cannot be a reference",
                 hint="check its preprocessing (segexport inspect MODEL) and its weights",
@@ -195,13 +195,13 @@ class _Run:
             InputError: The recorded results cannot distinguish exports.
         """
         if len(self._seen) < 2:
-            raise InputError(
+            raise ModelOutputError(
                 f"the model's mask is one single class on all {len(self.images)} images",
                 cause="a dead export would agree with it in every pixel",
                 hint="check its preprocessing (segexport inspect MODEL), or give images with more classes",
             )
         if not self._confusion.any():
-            raise InputError(
+            raise DataError(
                 f"{self._data.root}, split {self._data.split!r}: not one labelled pixel of a known class",
                 cause=f"every pixel of every label is {self._data.ignore_index}, which is ignored",
                 hint="compare labels.txt and ignore_index with the values in the label files",

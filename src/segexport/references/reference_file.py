@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.data.images import decode_label
-from segexport.errors import InputError, one_line
+from segexport.errors import UnreadableError, one_line
 from segexport.files.foreign import guarded
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
@@ -210,7 +210,7 @@ class ReferenceFile:
             or found.dtype.kind not in "iu"
             or found.shape not in ((classes, classes), (classes, classes + 1))
         ):
-            raise InputError(f"{self.archive.path}: {name} is {found.dtype} {found.shape}", hint=_HINT)
+            raise UnreadableError(f"{self.archive.path}: {name} is {found.dtype} {found.shape}", hint=_HINT)
         return found.astype(np.int64)
 
     def scores(self) -> metrics.Scores:
@@ -254,7 +254,7 @@ class ReferenceFile:
         image = self.header.images[index]
         mask, decided = self.mask(index), self.decided(index)
         if decided is not None and decided.shape != mask.shape:
-            raise InputError(f"{self.archive.path}: mask and certainty of {image.name} differ in size", hint=_HINT)
+            raise UnreadableError(f"{self.archive.path}: mask and certainty of {image.name} differ in size", hint=_HINT)
         return Prediction(mask, None, image.finite, image.inference_ms, image.postprocess_ms, decided)
 
     def _timing(self) -> latency.Timing | None:
@@ -292,9 +292,9 @@ def read_reference(path: Path) -> ReferenceFile:
     try:
         header = Header.model_validate(archive.header)
     except ValidationError as error:
-        raise InputError(f"{path}: not a valid reference", cause=one_line(error)[:800], hint=_HINT) from error
+        raise UnreadableError(f"{path}: not a valid reference", cause=one_line(error)[:800], hint=_HINT) from error
     if fault := _fault(header, archive.names):
-        raise InputError(f"{path}: not a valid reference", cause=fault, hint=_HINT)
+        raise UnreadableError(f"{path}: not a valid reference", cause=fault, hint=_HINT)
     return ReferenceFile(archive, header)
 
 

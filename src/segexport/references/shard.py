@@ -15,7 +15,7 @@ from pydantic import Field
 
 from segexport import __version__
 from segexport.artifact import Manifest, digest_of
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
@@ -114,7 +114,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     index, count = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= index <= count:
-        raise InputError(f"--shard {text}: not a shard", hint="I/N, for example 2/8 for the second of eight parts")
+        raise OptionError(f"--shard {text}: not a shard", hint="I/N, for example 2/8 for the second of eight parts")
     return index, count
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from segexport.errors import InputError
+from segexport.errors import OptionError, cannot_read
 from segexport.files.atomic import write_file
 from segexport.files.foreign import guarded
 from segexport.report.schema import Report
@@ -36,7 +36,7 @@ def render(report: Report, form: str, folder: Path | None = None) -> str:
         InputError: The form is unknown.
     """
     if form not in _FORMS:
-        raise InputError(f"{form!r}: not a form of the report", hint=f"it is one of {', '.join(FORMS)}")
+        raise OptionError(f"{form!r}: not a form of the report", hint=f"it is one of {', '.join(FORMS)}")
     module = import_module(f"segexport.report.{_FORMS[form][0]}")
     return module.render(report, folder)
 
@@ -66,8 +66,6 @@ def read(path: Path) -> Report:
     try:
         return parse(file.read_bytes(), str(file))
     except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read",
-            cause=error.strerror or str(error),
-            hint="`segexport check` and `segexport run` write one into the folder that -o names",
+        raise cannot_read(
+            file, error, hint="`segexport check` and `segexport run` write one into the folder that -o names"
         ) from error

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from segexport.errors import InputError, one_line
+from segexport.errors import UnreadableError, VersionError, one_line
 from segexport.files.json_reader import parse_json
 from segexport.report.schema import REPORT_SCHEMA_VERSION, Report
 
@@ -42,12 +42,12 @@ def parse(data: bytes, name: str) -> Report:
     try:
         raw = parse_json(data)
     except ValueError as error:
-        raise InputError(f"{name}: not a report", cause=f"not JSON: {error}", hint=hint) from error
+        raise UnreadableError(f"{name}: not a report", cause=f"not JSON: {error}", hint=hint) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(raw, dict) or "schema_version" not in raw:
-        raise InputError(f"{name}: not a report", cause="there is no schema_version in it", hint=hint)
+        raise UnreadableError(f"{name}: not a report", cause="there is no schema_version in it", hint=hint)
     if version != REPORT_SCHEMA_VERSION or isinstance(version, bool):
-        raise InputError(
+        raise VersionError(
             f"{name}: schema_version is {version!r}, this segexport reads {REPORT_SCHEMA_VERSION}",
             cause="another version of segexport wrote it",
             hint=f"read it with that version, or {hint}",
@@ -55,7 +55,7 @@ def parse(data: bytes, name: str) -> Report:
     try:
         return Report.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{name}: not a valid report", cause=one_line(error), hint=hint) from error
+        raise UnreadableError(f"{name}: not a valid report", cause=one_line(error), hint=hint) from error
 
 
 def _plain(value: Any) -> Any:

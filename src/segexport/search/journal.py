@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from segexport.errors import InputError, one_line
+from segexport.errors import UnreadableError, one_line
 from segexport.files.disk import storage_error
 from segexport.search.candidate import Trial
 
@@ -58,4 +58,6 @@ def _point(path: Path, number: int, line: bytes) -> Trial:
     try:
         return Trial.model_validate_json(line)
     except ValidationError as error:
-        raise InputError(f"{path}: line {number} is not a try of a search", cause=one_line(error), hint=hint) from None
+        raise UnreadableError(
+            f"{path}: line {number} is not a try of a search", cause=one_line(error), hint=hint
+        ) from None

@@ -12,7 +12,7 @@ from segexport.artifact import ModelArtifact
 from segexport.commands.finetune import NO_SPLIT, FinetuneOptions
 from segexport.commands.train import NetworkOptions, train
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import DataError, OptionError
 from segexport.progress import SILENCE, Feedback
 
 _DOWNLOADED = ("IMAGENET", "COCO", "CITYSCAPES", "BAIDU10W")
@@ -111,17 +111,17 @@ class Segmenter:
             SegexportError: PaddleSeg cannot build the network, data or options cannot be used, the training diverged.
         """
         if isinstance(pretrain_weights, str) and pretrain_weights.upper() in _DOWNLOADED:
-            raise InputError(
+            raise OptionError(
                 f"pretrain_weights={pretrain_weights!r}: nothing is downloaded",
                 hint="give a local .pdparams of the network or of its backbone, or None",
             )
         if optimizer not in (None, "momentum", "adamw"):
-            raise InputError(
+            raise OptionError(
                 f"optimizer={optimizer!r}: an optimizer is named here",
                 hint='"momentum" or "adamw", with learning_rate, momentum and weight_decay',
             )
         if sensitivities_file is not None:
-            raise InputError(
+            raise OptionError(
                 "sensitivities_file: nothing is pruned while a network is trained",
                 hint="prune the trained model: step prune of a recipe takes sensitivities_file and eval_metric_loss",
             )
@@ -130,7 +130,7 @@ class Segmenter:
         if eval_dataset is not None:
             val_root, val_split = _place(eval_dataset, "val")
             if val_root.resolve() != root.resolve():
-                raise InputError(f"{root} and {val_root}: the lists to train and to evaluate on are of one folder")
+                raise DataError(f"{root} and {val_root}: the lists to train and to evaluate on are of one folder")
         folder = Path(save_dir)
         course = FinetuneOptions(
             data=root,
@@ -182,14 +182,14 @@ class Segmenter:
             SegexportError: The model was not trained, or the image cannot be read.
         """
         if transforms is not None:
-            raise InputError("transforms: the preprocessing is part of the trained model", hint="leave it out")
+            raise OptionError("transforms: the preprocessing is part of the trained model", hint="leave it out")
         with self._opened() as model:
             (result,) = model.predict(im_file)
         return result
 
     def _opened(self) -> Any:
         if self.artifact is None:
-            raise InputError(f"{type(self).__name__}: not trained yet", hint="call train first")
+            raise OptionError(f"{type(self).__name__}: not trained yet", hint="call train first")
         return segexport.load(self.artifact.path)
 
 
@@ -226,7 +226,7 @@ class DeepLabv3p(Segmenter):
         }
         for name, value in parts.items():
             if not value:
-                raise InputError(
+                raise OptionError(
                     f"{name}=False: PaddleSeg's DeepLabV3P always has it",
                     hint="segexport.train builds PaddleSeg's other networks, DeepLabV3 among them",
                 )
@@ -235,7 +235,7 @@ class DeepLabv3p(Segmenter):
         parameters: dict[str, Any] = {"backbone_indices": (0, 1)} if own.startswith("Xception") else {}
         if output_stride is not None:
             if output_stride not in strides:
-                raise InputError(f"output_stride={output_stride}: 8 or 16 is expected")
+                raise OptionError(f"output_stride={output_stride}: 8 or 16 is expected")
             parameters |= {"backbone.output_stride": output_stride, "aspp_ratios": strides[output_stride]}
         super().__init__(
             "DeepLabV3P",

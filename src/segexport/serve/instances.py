@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segexport.artifact import Manifest
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import EnvironmentMissingError, OptionError
 from segexport.predict.target_size import TargetSize
 from segexport.runtimes.base import Prediction
 from segexport.runtimes.objects import Objects
@@ -38,7 +38,7 @@ class Instances:
 
     def __init__(self, manifest: Manifest, target_size: TargetSize, limits: ServerLimits) -> None:
         if target_size is not None:
-            raise InputError(
+            raise OptionError(
                 f"{manifest.name}: target_size cannot be set",
                 cause="the export of an instance segmentation model fixes its input size",
             )

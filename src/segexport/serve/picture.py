@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.data.images import COLORS, decode_image
-from segexport.errors import InputError
+from segexport.errors import UnreadableError
 from segexport.spec import Pixels
 
 # A progressive JPEG is decoded once per scan, and a scan of a whole image fits into a few bytes: minutes from a
@@ -24,5 +24,5 @@ def decode_picture(data: bytes, *, max_pixels: int, pixels: Pixels = COLORS) -> 
         InputError: The data is not an image, truncated, corrupt, or crafted to decode slowly.
     """
     if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > _MAX_SCANS:
-        raise InputError("image: it cannot be decoded", cause=f"a JPEG with more than {_MAX_SCANS} scans")
+        raise UnreadableError("image: it cannot be decoded", cause=f"a JPEG with more than {_MAX_SCANS} scans")
     return decode_image(data, name="image", max_pixels=max_pixels, pixels=pixels)

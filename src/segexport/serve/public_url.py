@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from segexport.errors import InputError
+from segexport.errors import DownloadError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Allowed = Callable[[Address], bool]
@@ -56,7 +56,7 @@ def public_opener(allowed: Allowed = is_public) -> Callable[..., Any]:
         for entry in found:
             address = ipaddress.ip_address(str(entry[4][0]).partition("%")[0])
             if not allowed(address):
-                raise InputError(f"{host}: not fetched", cause="it is not in the public internet")  # nor where it is
+                raise DownloadError(f"{host}: not fetched", cause="it is not in the public internet")  # nor where it is
         failure: OSError = OSError(f"{host} has no address")
         for family, kind, protocol, _, place in found:
             connection = socket.socket(family, kind, protocol)

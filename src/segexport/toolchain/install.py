@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from segexport.errors import EnvironmentMissingError, SegexportError
+from segexport.errors import EnvironmentMissingError, NoPythonError, SegexportError
 from segexport.files.disk import require_room, storage_error
 from segexport.process import pythons
 from segexport.process.interpreter import forget_interpreters
@@ -26,10 +26,6 @@ _MISLEADING = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PRE
 _SHOWN_LINES = 3
 _PACKAGE = re.compile(r"Collecting |\+ ")  # lines with which pip and uv report a package
 _TELLING = re.compile(r"error|No matching|not find|mismatch|hash|resolve|refused|timed out|network", re.IGNORECASE)
-
-
-class NoPythonError(EnvironmentMissingError):
-    """This machine has no Python for a toolchain, and no uv to install one."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from segexport.data.images import decode_image
-from segexport.errors import InputError
+from segexport.errors import MissingInputError
 
 _COLOR = re.compile(r"#?([0-9a-fA-F]{6})")
 _BLUR_SHARE = 0.02  # standard deviation of the blur, as a fraction of the frame's longer side
@@ -42,7 +42,7 @@ def background_named(text: str) -> Background:
         red, green, blue = bytes.fromhex(color[1])
         return Replacement(np.full((1, 1, 3), (blue, green, red), np.uint8))
     if not Path(text).exists():
-        raise InputError(
+        raise MissingInputError(
             f"--background {text}: no such file",
             hint="blur, matte, cutout, a colour such as #00ff00, or an image file",
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segexport.errors import InputError, StorageError, WorkerError
+from segexport.errors import InputError, OptionError, StorageError, UnreadableError, WorkerError
 from segexport.files.atomic import whole_file, whole_folder
 from segexport.files.disk import require_room
 from segexport.process.worker import Worker
@@ -71,7 +71,7 @@ class VideoWriter:
         except (WorkerError, InputError) as error:
             raise self._failed(error) from error
         if found < self.count:
-            raise self._failed(InputError(f"{found} of {self.count} frames are in the file"))
+            raise self._failed(UnreadableError(f"{found} of {self.count} frames are in the file"))
 
     def close(self) -> None:
         """Ends the encoder."""
@@ -91,7 +91,7 @@ def whole_video(path: Path, fps: float) -> Iterator[VideoWriter]:
         StorageError: The disk is full, or the path cannot be written.
     """
     if path.suffix.lower() not in CODECS:
-        raise InputError(f"{path}: this format cannot be written", hint=f"use one of {', '.join(sorted(CODECS))}")
+        raise OptionError(f"{path}: this format cannot be written", hint=f"use one of {', '.join(sorted(CODECS))}")
     with whole_file(path, keep_suffix=True) as work:
         writer = VideoWriter(work, fps)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from segexport.errors import InputError
+from segexport.errors import InputError, ModelOutputError
 from segexport.video.flow import MIN_SIDE_PIXELS, DisFlow, Flow
 
 # The published parameters. Weights apply to the new score, and 1 - weight to the tracked one.
@@ -146,4 +146,4 @@ def _require(scores: np.ndarray, grey: np.ndarray) -> None:
             hint="predict without smoothing: --no-smooth",
         )
     if not np.isfinite(scores).all():
-        raise InputError("scores with NaN or infinity cannot be smoothed")
+        raise ModelOutputError("scores with NaN or infinity cannot be smoothed")

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from segexport.data.images import MAX_PIXELS, MAX_SIDE_PIXELS
-from segexport.errors import InputError, SegexportError, TooLargeError, WorkerError, WorkerFailed
+from segexport.errors import (
+    MissingInputError,
+    OptionError,
+    SegexportError,
+    TooLargeError,
+    UnreadableError,
+    WorkerError,
+    WorkerFailed,
+)
 from segexport.files.foreign import reading
 from segexport.process.worker import Worker
 
@@ -54,7 +62,7 @@ def video_source(text: str) -> VideoSource | None:
     if Path(text).suffix.lower() not in VIDEO_SUFFIXES or Path(text).is_dir():
         return None
     if "://" in text:
-        raise InputError(f"{text}: a video at a URL", hint="download it and give the file")
+        raise OptionError(f"{text}: a video at a URL", hint="download it and give the file")
     return Path(text)
 
 
@@ -111,7 +119,7 @@ class VideoReader:
                     break
                 frame = arrays[0]
                 if size and frame.shape != size:
-                    raise InputError(
+                    raise UnreadableError(
                         f"{self.source}: frame {count + 1} is {frame.shape[1]}x{frame.shape[0]}, "
                         f"those before are {size[1]}x{size[0]}",
                         hint="cut the video where its size changes",
@@ -156,15 +164,15 @@ class VideoReader:
         self.damage = _damage(self._worker.log())
         if isinstance(self.source, Camera):
             if not count:
-                raise InputError(f"{self.source}: it gave no frame")
+                raise UnreadableError(f"{self.source}: it gave no frame")
             return
         if not count:
-            raise InputError(
+            raise UnreadableError(
                 f"{self.source}: no frame can be decoded",
                 cause=self.damage or "it is damaged or has no pictures",
             )
         if self.frames is not None and count < _MISSING * self.frames:
-            raise InputError(
+            raise UnreadableError(
                 f"{self.source}: the video ends after {count} of {self.frames} frames",
                 cause=self.damage or "the file was cut off or is damaged there",
                 hint=f"--frames {count} takes the part that can be read",
@@ -174,9 +182,9 @@ class VideoReader:
 def _unreadable(source: VideoSource, error: WorkerError, where: str = "") -> SegexportError:
     what = error.what if isinstance(error, WorkerFailed) else "cannot be decoded"
     if isinstance(source, Camera) and isinstance(error, WorkerFailed):
-        return InputError(f"{source}: {error.what}", hint="camera:1 is the second one; a video file works too")
+        return UnreadableError(f"{source}: {error.what}", hint="camera:1 is the second one; a video file works too")
     cause = _damage(error.cause) if isinstance(error, WorkerFailed) else f"{error.what} {error.cause}".strip()
-    return InputError(" ".join(filter(None, (f"{source}:", what, where))), cause=cause)
+    return UnreadableError(" ".join(filter(None, (f"{source}:", what, where))), cause=cause)
 
 
 def _damage(log: str) -> str:
@@ -192,12 +200,14 @@ def _damage(log: str) -> str:
 def _require_video(path: Path) -> None:
     """Raises InputError unless the first bytes are those of a container: a playlist would open other files."""
     if not path.exists():
-        raise InputError(f"{path}: no such file")
+        raise MissingInputError(f"{path}: no such file")
     with path.open("rb") as stream:
         head = stream.read(400)
     if not _is_container(head):
         kind = "empty" if not head else "text" if head.isascii() and b"\0" not in head else "of an unknown kind"
-        raise InputError(f"{path}: not a video", cause=f"the file is {kind}; MP4, AVI, Matroska, MPEG and FLV are read")
+        raise UnreadableError(
+            f"{path}: not a video", cause=f"the file is {kind}; MP4, AVI, Matroska, MPEG and FLV are read"
+        )
 
 
 def _is_container(head: bytes) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from segexport import preprocess
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.preprocess import Placement
 from segexport.spec import Label
 from segexport.ui.pictures import colorize, overlay
@@ -137,6 +137,6 @@ def foreground_ids(labels: Sequence[Label], wanted: Iterable[str | int]) -> froz
     for one in wanted:
         found = [label.id for label in labels if str(one) in (label.name, str(label.id))]
         if not found:
-            raise InputError(f"no class {str(one)!r}", cause=f"the classes are {', '.join(x.name for x in labels)}")
+            raise OptionError(f"no class {str(one)!r}", cause=f"the classes are {', '.join(x.name for x in labels)}")
         ids.update(found)
     return frozenset(ids or (label.id for label in labels if label.id))

@@ -8,7 +8,7 @@ import numpy as np
 
 from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import MismatchError
 from segexport.measure.label_map import label_map_lookup, skeleton_hint
 from segexport.task.base import ScoredClasses
 from segexport.task.instance.data import InstanceData
@@ -41,7 +41,7 @@ def class_lookup(manifest: Manifest, data: InstanceData, label_map: Mapping[str,
         lookup = label_map_lookup(own, names, label_map or {}).astype(np.int64)
         return np.where(lookup < len(names), lookup, -1)
     if len(own) != len(names):
-        raise InputError(
+        raise MismatchError(
             f"the model has {len(own)} classes, {data.source} has {len(names)}",
             cause=f"model: {', '.join(own[:20])}; data: {', '.join(names[:20])}",
             hint=skeleton_hint(own, names),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from segexport.data.dataset import Dataset, Sample
-from segexport.errors import InputError
+from segexport.errors import DataError
 
 Form = Literal["COCO", "VOC"]
 
@@ -73,7 +73,7 @@ class InstanceData(Dataset):
         sample = super().read(index)
         stated, found = self.sizes.get(sample.name), sample.image.shape[1::-1]
         if stated is not None and stated != found:
-            raise InputError(
+            raise DataError(
                 f"{self.source}: {sample.name} is {stated[0]}x{stated[1]} there, and {found[0]}x{found[1]} on disk",
                 cause="the annotations belong to an image of another size",
             )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from segexport.artifact import Manifest
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.progress import Progress, silent
 from segexport.runtimes.objects import Objects
 from segexport.task.instance import coco_ap, voc_ap
@@ -33,7 +33,7 @@ def evaluate(
     """See `InstanceModel.evaluate`; `run` returns the objects of a named image."""
     metric = metric or data.form
     if metric not in METRICS:
-        raise InputError(f"metric is {metric!r}", cause=f"it is {' or '.join(METRICS)}")
+        raise OptionError(f"metric is {metric!r}", cause=f"it is {' or '.join(METRICS)}")
     mask_tools()
     lookup, masks = class_lookup(manifest, data, label_map), data.has_masks
     truth, sizes, found = [], [], []

@@ -11,7 +11,7 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import DataError, ModelOutputError, OptionError
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.model_session import Opened
 from segexport.progress import Progress, silent
@@ -37,7 +37,7 @@ class InstanceModel(Opened):
             InputError: The image cannot be read, or there are several.
         """
         if isinstance(img_file, list | tuple) or (isinstance(img_file, str | Path) and Path(img_file).is_dir()):
-            raise InputError("predict takes one image", hint="batch_predict takes lists and folders")
+            raise OptionError("predict takes one image", hint="batch_predict takes lists and folders")
         return next(self.each(img_file, score_threshold=score_threshold))
 
     def batch_predict(self, img_file_list: Any, *, score_threshold: float = 0.0) -> list[InstanceResult]:
@@ -47,7 +47,7 @@ class InstanceModel(Opened):
     def each(self, input: Any, *, score_threshold: float = 0.0) -> Iterator[InstanceResult]:
         """Yields the same results one by one, without keeping earlier images."""
         if not 0 <= score_threshold <= 1:
-            raise InputError(f"score_threshold is {score_threshold}", cause="it is a number from 0 to 1")
+            raise OptionError(f"score_threshold is {score_threshold}", cause="it is a number from 0 to 1")
         return (
             self._one(picture, score_threshold) for picture in pictures(input, self.artifact.manifest.preprocess.pixels)
         )
@@ -82,7 +82,7 @@ class InstanceModel(Opened):
 
         data = eval_dataset if isinstance(eval_dataset, Dataset) else open_data(Path(eval_dataset), split)
         if not isinstance(data, InstanceData):
-            raise InputError(
+            raise DataError(
                 f"{data.root}: no annotated objects",
                 cause="an instance segmentation model is measured against annotations of objects",
                 hint="give a folder with COCO's JSON or Pascal VOC's Annotations",
@@ -111,19 +111,19 @@ def checked(prediction: Prediction, manifest: Manifest, placement: preprocess.Pl
     """
     found = prediction.objects
     if found is None:
-        raise InputError(f"{name}: the model gave no objects", hint="export the model with its post-processing")
+        raise ModelOutputError(f"{name}: the model gave no objects", hint="export the model with its post-processing")
     if not len(found):  # without objects, the size of the masks does not matter
         return Objects.of([], [], np.zeros((0, 4)), [], placement.original)
     if found.size != placement.original:
         own, image = ("x".join(map(str, size)) for size in (found.size, placement.original))
-        raise InputError(
+        raise ModelOutputError(
             f"{name}: the model's masks are {own}, the image is {image}",
             cause="masks of the image's size are expected, which the model works out from im_shape and scale_factor",
             hint="export the model with its post-processing",
         )
     highest = int(found.classes.max())
     if highest >= manifest.num_classes:
-        raise InputError(
+        raise ModelOutputError(
             f"{name}: the model found the class {highest}, but it has {manifest.num_classes} labels",
             hint="name every class of the model: import it with --labels FILE",
         )

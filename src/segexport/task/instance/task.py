@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from segexport.errors import InputError
+from segexport.errors import MismatchError, OptionError
 from segexport.task.base import Feature, ScoredClasses
 from segexport.task.instance.words import InstanceWords
 
@@ -34,7 +34,7 @@ class InstanceTask:
         from segexport.task.instance.data import InstanceData
 
         if data.labelled and not isinstance(data, InstanceData):
-            raise InputError(
+            raise MismatchError(
                 f"{data.root}: pixel labels, but the model does instance segmentation",
                 hint="give a folder with COCO's JSON or Pascal VOC's Annotations, or the images alone",
             )
@@ -67,7 +67,7 @@ class InstanceTask:
         from segexport.task.instance.model import InstanceModel
 
         if target_size is not None:
-            raise InputError(
+            raise OptionError(
                 f"{artifact.path}: target_size",
                 cause="instance segmentation models have the input size of their export",
             )
@@ -78,7 +78,7 @@ class InstanceTask:
 
         if options.target_size is not None or options.slice_size is not None:
             option = "--target-size" if options.target_size is not None else "--slice-size"
-            raise InputError(option, cause="instance segmentation models have the input size of their export")
+            raise OptionError(option, cause="instance segmentation models have the input size of their export")
         least = DRAW_THRESHOLD if options.score_threshold is None else options.score_threshold
         return model.each(inputs, score_threshold=least)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from segexport.data.dataset_list import DatasetEntry, read_labels
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.data.source import inside
-from segexport.errors import InputError
+from segexport.errors import DataError, MissingInputError, TooLargeError, UnreadableError
 from segexport.task.instance.data import Annotation, InstanceData
 
 _MAX_BYTES = 4 << 20
@@ -38,7 +38,7 @@ def read(root: Path, split: str) -> InstanceData:
     names = {name for objects, _ in found.values() for name, *_ in objects}
     labels = tuple(given) if given else tuple(sorted(names))
     if unknown := sorted(names - set(labels)):
-        raise InputError(
+        raise DataError(
             f"{root / 'Annotations'}: objects of {', '.join(map(repr, unknown[:5]))}",
             cause=f"labels.txt names {', '.join(labels[:10])}",
         )
@@ -77,9 +77,9 @@ def _pairs(root: Path, split: str) -> list[tuple[str, Path]]:
             if not parts:
                 continue
             if len(parts) != 2 or not all(inside(root, root / part) for part in parts):
-                raise InputError(f"{pairs}: {line!r} is not `image annotation`, both inside the folder")
+                raise DataError(f"{pairs}: {line!r} is not `image annotation`, both inside the folder")
             if missing := [part for part in parts if not (root / part).is_file()]:
-                raise InputError(f"{pairs}: {missing[0]} is not there")
+                raise MissingInputError(f"{pairs}: {missing[0]} is not there")
             found.append((Path(parts[0]).as_posix(), root / parts[1]))
         return found
     return [_pair(root, file.stem, str(file)) for file in sorted((root / "Annotations").glob("*.xml"))]
@@ -88,11 +88,11 @@ def _pairs(root: Path, split: str) -> list[tuple[str, Path]]:
 def _pair(root: Path, stem: str, where: str) -> tuple[str, Path]:
     file = root / "Annotations" / f"{stem}.xml"
     if not inside(root / "Annotations", file) or not file.is_file():
-        raise InputError(f"{where}: {stem!r} has no annotation", cause=f"{file} is not there")
+        raise MissingInputError(f"{where}: {stem!r} has no annotation", cause=f"{file} is not there")
     for suffix in sorted(IMAGE_SUFFIXES):
         if (root / "JPEGImages" / f"{stem}{suffix}").is_file():
             return f"JPEGImages/{stem}{suffix}", file
-    raise InputError(f"{where}: {stem!r} has no image in {root / 'JPEGImages'}")
+    raise DataError(f"{where}: {stem!r} has no image in {root / 'JPEGImages'}")
 
 
 def _objects(
@@ -100,22 +100,20 @@ def _objects(
 ) -> tuple[list[tuple[str, tuple[float, float, float, float], bool]], tuple[int, int] | None]:
     data = file.read_bytes()[: _MAX_BYTES + 1]
     if len(data) > _MAX_BYTES:
-        raise InputError(f"{file}: more than {_MAX_BYTES >> 20} MiB of XML")
+        raise TooLargeError(f"{file}: more than {_MAX_BYTES >> 20} MiB of XML")
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise InputError(
-            f"{file}: a document type in it", cause="annotations need none, and entities can hold anything"
-        )
+        raise DataError(f"{file}: a document type in it", cause="annotations need none, and entities can hold anything")
     try:
         tree = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError) as error:
-        raise InputError(f"{file}: not XML", cause=str(error)) from None
+        raise UnreadableError(f"{file}: not XML", cause=str(error)) from None
     found = []
     for number, node in enumerate(tree.iter("object"), start=1):
         name = (node.findtext("name") or "").strip()
         sides = [_number(node.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
         numbers = [side for side in sides if side is not None]
         if not name or len(numbers) < 4 or numbers[2] < numbers[0] or numbers[3] < numbers[1]:
-            raise InputError(f"{file}: object {number} has no name, or no box", cause=f"name {name!r}, box {sides}")
+            raise DataError(f"{file}: object {number} has no name, or no box", cause=f"name {name!r}, box {sides}")
         left, top, right, bottom = numbers
         box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
         found.append((name, box, (node.findtext("difficult") or "0").strip() == "1"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError
+from segexport.errors import MismatchError
 from segexport.measure.label_map import label_map_lookup, skeleton_hint
 from segexport.task.base import ScoredClasses
 from segexport.ui.pictures import default_labels
@@ -30,7 +30,7 @@ def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, st
         shown = {one: names[to] if to < len(names) else "other" for one, to in zip(model, lookup, strict=True)}
         return ScoredClasses(default_labels(names), lookup, shown)
     if len(names) != len(model):
-        raise InputError(
+        raise MismatchError(
             f"the model has {len(model)} classes, {data.root} has {len(names)}",
             cause=f"model: {', '.join(model[:20])}; data: {', '.join(names[:20])}",
             hint=skeleton_hint(model, names),

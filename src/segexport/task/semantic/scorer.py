@@ -10,7 +10,7 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset, Sample
-from segexport.errors import InputError, capture_error
+from segexport.errors import ModelOutputError, capture_error
 from segexport.exporter.set_head import declared_small_mask
 from segexport.measure import metrics
 from segexport.measure.boundary import boundary_counts
@@ -98,7 +98,7 @@ class PixelScorer:
     def _require_classes(self, mask: np.ndarray, name: str) -> None:
         classes = self._manifest.num_classes
         if mask.size and int(mask.max()) >= classes:
-            raise InputError(
+            raise ModelOutputError(
                 f"{name}: the model's mask holds the class {int(mask.max())}, but the model has {classes} classes",
                 hint="name every class of the model in its labels, or look for another model's file in this one's "
                 "place",

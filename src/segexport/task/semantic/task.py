@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from segexport.errors import InputError
+from segexport.errors import MismatchError, OptionError
 from segexport.task.base import Feature, PredictionResult, ScoredClasses
 from segexport.task.semantic.words import SemanticWords
 
@@ -33,7 +33,7 @@ class SemanticTask:
         from segexport.task.instance.data import InstanceData
 
         if isinstance(data, InstanceData):
-            raise InputError(
+            raise MismatchError(
                 f"{data.source}: annotated objects, and the model gives the class of each pixel",
                 hint="segexport data convert makes label images of them",
             )
@@ -84,7 +84,7 @@ class SemanticTask:
                 size, slices = options.target_size, options.slice_size
                 return model.predict(inputs, target_size=size, slice_size=slices, score_threshold=least)
         if options.score_threshold is not None:
-            raise InputError("--score-threshold", cause="this model gives the class of each pixel, and no objects")
+            raise OptionError("--score-threshold", cause="this model gives the class of each pixel, and no objects")
         return model.predict(
             inputs, options.batch_size or 1, options.target_size, slice_size=options.slice_size, score_map=False
         )
@@ -100,7 +100,7 @@ class SemanticTask:
         progress: Progress,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         if metric is not None:
-            raise InputError(f"--metric {metric}", cause="this model gives the class of each pixel, not objects")
+            raise OptionError(f"--metric {metric}", cause="this model gives the class of each pixel, not objects")
         return cast(
             "tuple[dict[str, Any], dict[str, Any]]",
             model.evaluate(data, batch_size, return_details=True, label_map=label_map, progress=progress),
