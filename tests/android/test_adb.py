@@ -11,10 +11,13 @@ import pytest
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import (
+    DeviceMissingError,
     EnvironmentMissingError,
     InputError,
+    OptionError,
     SegexportError,
     StorageError,
+    UnreadableError,
     WorkerCrashed,
     WorkerFailed,
     WorkerTimeout,
@@ -123,17 +126,17 @@ def test_the_real_code_behind_a_fake_cable(phone: Phone, jvm: Jvm, model: ModelA
 @pytest.mark.parametrize(
     ("state", "kind", "what", "hint"),
     [
-        ({"devices": {}}, EnvironmentMissingError, "no phone is connected", "USB debugging"),
+        ({"devices": {}}, DeviceMissingError, "no phone is connected", "USB debugging"),
         (
             {"devices": {"R58M": "unauthorized"}},
-            EnvironmentMissingError,
+            DeviceMissingError,
             "R58M: the phone has not allowed this computer",
             "Allow",
         ),
-        ({"devices": {"R58M": "offline"}}, EnvironmentMissingError, "R58M: the phone is offline", "kill-server"),
+        ({"devices": {"R58M": "offline"}}, DeviceMissingError, "R58M: the phone is offline", "kill-server"),
         (
             {"devices": {"A1": "device", "B2": "device"}},
-            InputError,
+            OptionError,
             "2 phones are connected: A1, B2",
             "ANDROID_SERIAL=A1",
         ),
@@ -142,9 +145,9 @@ def test_the_real_code_behind_a_fake_cable(phone: Phone, jvm: Jvm, model: ModelA
         ({"app": "old"}, EnvironmentMissingError, "the app cannot be started", "an older one"),
         ({"app": "crashes"}, WorkerCrashed, "the app ended without a result", "logcat"),
         ({"app": "refuses"}, WorkerFailed, "the app could not run the model", ""),
-        ({"app": "cuts"}, InputError, "bytes are not a mask of 32x24", ""),
+        ({"app": "cuts"}, UnreadableError, "bytes are not a mask of 32x24", ""),
         ({"app": "stale"}, WorkerFailed, "the result belongs to another job", ""),
-        ({"unplug_after": 6}, EnvironmentMissingError, "R58M: the phone was disconnected", "cable"),
+        ({"unplug_after": 6}, DeviceMissingError, "R58M: the phone was disconnected", "cable"),
     ],
 )
 def test_failures(
