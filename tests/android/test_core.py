@@ -16,7 +16,8 @@ from segexport.spec import Preprocess, Resize
 from .conftest import ANDROID, CI, Jvm, require_tools, script
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "preprocess"
-VIDEO = GOLDEN.parent / "video"
+VIDEO, CAMERA = GOLDEN.parent / "video", GOLDEN.parent / "camera"
+VECTORS = (f"-Dgolden={GOLDEN}", f"-Dgolden.video={VIDEO}", f"-Dgolden.camera={CAMERA}")
 TESTS = sorted((ANDROID).glob("*/src/test/java/**/*Test.java"))
 
 
@@ -27,22 +28,22 @@ def _class_name(file: Path) -> str:
 def test_junit(jvm: Jvm) -> None:
     names = [_class_name(file) for file in TESTS]
     assert len(names) >= 7, names
-    output = jvm(f"-Dgolden={GOLDEN}", f"-Dgolden.video={VIDEO}", "org.junit.runner.JUnitCore", *names)
+    output = jvm(*VECTORS, "org.junit.runner.JUnitCore", *names)
     assert "OK (" in output, output
     assert f"golden: {len(json.loads((GOLDEN / 'cases.json').read_text())['cases'])} cases" in output
     found = re.search(r"golden video: (\d+) cases, largest difference (\S+)", output)
     assert found is not None, output
     assert int(found[1]) == len(json.loads((VIDEO / "cases.json").read_text())["cases"])
     assert float(found[2]) < 1 / 255
+    count = len(json.loads((CAMERA / "cases.json").read_text())["cases"])
+    assert re.search(rf"golden camera: {count} cases, largest difference [01] grey levels", output), output
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_junit_on_arm64(arm64: Jvm) -> None:
     names = [_class_name(file) for file in TESTS]
-    assert "OK (" in arm64(
-        f"-Dgolden={GOLDEN}", f"-Dgolden.video={VIDEO}", "org.junit.runner.JUnitCore", *names, timeout_s=500
-    )
+    assert "OK (" in arm64(*VECTORS, "org.junit.runner.JUnitCore", *names, timeout_s=500)
 
 
 # Grey levels. For cubic and lanczos4 OpenCV works out positions in float32 (unless IPP does it), which is off by 0.01

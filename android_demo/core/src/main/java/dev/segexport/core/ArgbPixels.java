@@ -16,6 +16,11 @@ public final class ArgbPixels implements Pixels {
         this.height = height;
     }
 
+    /** The array itself, row by row. */
+    public int[] argb() {
+        return argb;
+    }
+
     @Override
     public int width() {
         return width;

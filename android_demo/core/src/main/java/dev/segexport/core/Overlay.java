@@ -29,20 +29,43 @@ public final class Overlay {
      * @return 0xFFRRGGBB for each pixel
      */
     public static int[] blend(int[] argb, Mask mask, int[] palette, int opacity) {
+        int[] out = new int[argb.length];
+        blend(argb, mask, palette, opacity, out);
+        return out;
+    }
+
+    /** The same into an array that is there already, for pictures that follow each other. */
+    public static void blend(int[] argb, Mask mask, int[] palette, int opacity, int[] out) {
         if (argb.length != mask.ids.length) {
             throw new IllegalArgumentException(argb.length + " pixels, but a mask of " + mask.ids.length);
         }
-        int[] out = new int[argb.length];
-        for (int i = 0; i < out.length; i++) {
+        for (int i = 0; i < argb.length; i++) {
             int id = mask.ids[i];
-            int over = id < palette.length ? palette[id] : UNKNOWN;
-            int under = argb[i];
-            out[i] = 0xFF000000
-                    | mix(under >> 16 & 255, over >> 16 & 255, opacity) << 16
-                    | mix(under >> 8 & 255, over >> 8 & 255, opacity) << 8
-                    | mix(under & 255, over & 255, opacity);
+            out[i] = mixed(argb[i], id < palette.length ? palette[id] : UNKNOWN, opacity);
         }
-        return out;
+    }
+
+    /**
+     * The picture before another background.
+     *
+     * @param alpha opacity of the foreground, 0 to 1
+     * @param background 0xRRGGBB
+     * @param opacity 0 leaves the picture's own background, 255 shows the new one alone
+     */
+    public static void replace(int[] argb, float[] alpha, int background, int opacity, int[] out) {
+        if (argb.length != alpha.length) {
+            throw new IllegalArgumentException(argb.length + " pixels, but the opacity of " + alpha.length);
+        }
+        for (int i = 0; i < argb.length; i++) {
+            out[i] = mixed(argb[i], background, (int) ((1f - alpha[i]) * opacity + 0.5f));
+        }
+    }
+
+    private static int mixed(int under, int over, int opacity) {
+        return 0xFF000000
+                | mix(under >> 16 & 255, over >> 16 & 255, opacity) << 16
+                | mix(under >> 8 & 255, over >> 8 & 255, opacity) << 8
+                | mix(under & 255, over & 255, opacity);
     }
 
     private static int mix(int under, int over, int opacity) {

@@ -12,7 +12,7 @@ final class FakeBackend implements Backend {
     Throwable onOpen;
     Throwable onRun;
     Throwable onClose;
-    Runnable onEachRun = () -> {};
+    volatile Runnable onEachRun = () -> {};
     volatile boolean closed;
     final AtomicInteger runs = new AtomicInteger();
     /** A run waits for it, if it is not null; {@code cancel} opens it. */
