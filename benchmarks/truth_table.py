@@ -7,7 +7,7 @@
 The models are those of `real_models.py`, PP-HumanSeg-Lite (on CamVid's images without labels, so by agreement alone)
 and the demo; a recipe adds its model and data. The targets are all that are installed, each with all its precisions. A
 row that is in the results already is measured again with `--again` only; each row is saved once it is measured, and
-several machines can each do a shard. `--page` writes docs/truth-table.md from the results.
+several machines can each do a shard. `--page` writes docs/truth-table.md and docs/truth-table.html from the results.
 
 Times are those of one thread, each export in turn with the fp32 ONNX export in ONNX Runtime, in several sessions.
 """
@@ -24,6 +24,7 @@ from typing import Any, get_args
 import yaml
 from real_models import recipes as trained
 from stamped import REPOSITORY, RESULTS, load, save
+from truth_pages import html, markdown
 
 from segexport.artifact import read_artifact
 from segexport.commands.bench import bench
@@ -41,6 +42,7 @@ from segexport.ui.console import Console
 
 RESULT = RESULTS / "truth_table.json"
 PAGE = REPOSITORY / "docs" / "truth-table.md"
+SORTABLE = REPOSITORY / "docs" / "truth-table.html"
 DEMO = REPOSITORY / "src" / "segexport" / "demo"
 BASE = {"to": "onnx", "precision": "fp32", "name": "onnx-fp32"}
 ONE_SIZE = ("litert", "ncnn")  # targets whose files have one fixed input size
@@ -116,7 +118,8 @@ def main() -> None:
                 print(key, rows[key]["verdict"], rows[key].get("why", ""), flush=True)
         save(given.output, dict(sorted(rows.items())))
     if given.output == RESULT:
-        PAGE.write_text(page(load(RESULT)), encoding="utf-8")
+        PAGE.write_text(markdown(load(RESULT)), encoding="utf-8")
+        SORTABLE.write_text(html(load(RESULT)), encoding="utf-8")
 
 
 def _name(export: dict[str, Any]) -> str:
@@ -203,45 +206,6 @@ def _culprit(export: Path, recipe: dict[str, Any], data: dict[str, Any]) -> str:
         return f"not found: {error.what}"
     return found.findings[0].message if found.findings else ""
 
-
-def page(rows: dict[str, dict]) -> str:
-    """docs/truth-table.md."""
-    lines = [INTRODUCTION]
-    for model in dict.fromkeys(key.split()[0] for key in rows):
-        lines += [f"## {model}", "", "| export | verdict | agree | worst image | Δ mIoU | size | time | why |"]
-        lines.append("|---|---|---:|---:|---:|---:|---:|---|")
-        for key, row in rows.items():
-            if key.split()[0] == model:
-                cells = (key.split()[1], row["verdict"], *_cells(row), row.get("culprit") or row.get("why", ""))
-                lines.append("| " + " | ".join(" ".join(cell.replace("|", "/").split()) for cell in cells) + " |")
-        lines.append("")
-    tools = sorted({row["runtime"] for row in rows.values() if row.get("runtime")})
-    return "\n".join([*lines, f"Runtimes: {', '.join(tools)}.", ""])
-
-
-def _cells(row: dict) -> tuple[str, ...]:
-    def percent(name: str) -> str:
-        return f"{row[name]:.3%}" if name in row else ""
-
-    low, high = row.get("time_ratio_interval") or (None, None)
-    time = "" if "time_ratio" not in row else f"{row['time_ratio']:.2f}x"
-    if low is not None and high is not None and low != high:
-        time += f" ({low:.2f} to {high:.2f})"
-    delta = f"{row['miou_delta']:+.4f}" if "miou_delta" in row else ""
-    size = f"{row['size_ratio']:.2f}x" if "size_ratio" in row else ""
-    return percent("agreement"), percent("agreement_worst"), delta, size, time
-
-
-INTRODUCTION = """# Truth table
-
-Made by `python benchmarks/truth_table.py MODELS CAMVID`; never edited by hand. Trained networks, every export target
-and precision that is installed, the same check for all, on a few images. *Agree*: pixels with the class that Paddle
-gives, over all images, and on the worst one. *Δ mIoU*: by the labels; of PP-HumanSeg-Lite, which has none here, by
-Paddle's masks. *Size* and *time* are to the fp32 ONNX export in ONNX Runtime, one thread, in turn, with the 95 %
-interval, on a busy machine; an empty time is one that would say nothing about the device that the target is for.
-*Why*: the first gate that did not hold, or the first operator that is wrong. All figures:
-`benchmarks/results/truth_table.json`.
-"""
 
 if __name__ == "__main__":
     main()

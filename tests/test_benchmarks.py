@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -45,6 +46,56 @@ def test_a_stamp_holds_no_path_of_the_machine(tmp_path):
 
 def test_the_truth_table_is_made_from_its_results():
     sys.path.insert(0, str(BENCHMARKS))
+    import truth_pages
     import truth_table
 
-    assert truth_table.PAGE.read_text(encoding="utf-8") == truth_table.page(truth_table.load(truth_table.RESULT))
+    rows = truth_table.load(truth_table.RESULT)
+    assert truth_table.PAGE.read_text(encoding="utf-8") == truth_pages.markdown(rows)
+    assert truth_table.SORTABLE.read_text(encoding="utf-8") == truth_pages.html(rows)
+
+
+MEASURED = {
+    "net mnn-fp32": {
+        "verdict": "PASS",
+        "agreement": 0.99999,
+        "agreement_worst": 0.9999,
+        "miou_delta": -0.0001,
+        "size_ratio": 0.5,
+        "time_ratio": 1.5,
+        "time_ratio_interval": [1.25, 1.75],
+        "runtime": "mnn 3.6.1",
+    },
+    "net ncnn-int8": {"verdict": "ERROR", "why": "Reshape <a|b>\nis gone"},
+}
+
+
+def test_pages_of_the_truth_table_repeat_and_show_every_row(tmp_path):
+    """Two processes make the same pages of the same results, in which one row was measured and one failed."""
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps(MEASURED))
+    made = [
+        subprocess.run(
+            [sys.executable, "-c", PAGES, str(BENCHMARKS), str(results)],
+            check=True,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "utf-8"},
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert made[0] == made[1]
+    assert "| mnn-fp32 | PASS | 99.999% | 99.990% | -0.0001 | 0.50x | 1.50x (1.25 to 1.75) |  |" in made[0]
+    assert "| ncnn-int8 | ERROR |  |  |  |  |  | Reshape <a/b> is gone |" in made[0]
+    assert '<td class="number" data-key="1.5">1.50x (1.25 to 1.75)</td>' in made[0]
+    assert '<td class="why">Reshape &lt;a|b&gt;\nis gone</td>' in made[0]
+    assert "Runtimes: mnn 3.6.1." in made[0]
+
+
+PAGES = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import truth_pages
+rows = json.load(open(sys.argv[2]))
+print(truth_pages.markdown(rows), truth_pages.html(rows))
+"""
