@@ -3,8 +3,9 @@
     python benchmarks/planted_faults.py --shared DIR [--json FILE] [--markdown FILE] [--only NAME ...]
 
 DIR holds the test models. Faults are planted in ESPNet (Cityscapes weights, 512x1024 and smaller inputs) where it has
-such an operator, else in the built-in model, else in a small program. The same faults, on the built-in model, are the
-cases of `tests/e2e/test_diagnose.py`.
+such an operator, else in the built-in model, else in a small program; those of OpenVINO, MNN, ncnn and LiteRT in the
+built-in model. `FAULTS`, on the built-in model, are the cases of `tests/e2e/test_diagnose.py`. Rows of --json that are
+not measured again are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from stamped import save
+from stamped import load, save
 
 from segexport.artifact import ModelArtifact, file_entry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
@@ -32,6 +33,7 @@ from segexport.exporter.program import Program
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.files.store import Store
+from segexport.pipeline.registry import target_named
 from segexport.pipeline.step import StepContext
 from segexport.spec import Resize
 
@@ -170,6 +172,21 @@ def _recompiled(folder: Path, source: ModelArtifact, change: Callable[[Program],
     return named
 
 
+def _converted(name: str, plant: Callable[[Path, ModelArtifact], str]) -> Callable[[Path, ModelArtifact], str]:
+    """Plants a fault in an ONNX export, and replaces that by its conversion to another target."""
+
+    def change(folder: Path, source: ModelArtifact) -> str:
+        named = plant(folder, source)
+        changed = folder.rename(folder.with_name(f"{folder.name}-onnx"))
+        folder.mkdir()
+        target = target_named(name)
+        step = target.steps(target.Recipe(to=name))[-1]
+        write_artifact(folder, step.run(read_artifact(changed), folder, StepContext()))
+        return named
+
+    return change
+
+
 def lite_align_corners(folder: Path, source: ModelArtifact) -> str:
     def change(graph: Program) -> str:
         op = _middle([op for op in graph.ops if op.type == "bilinear_interp_v2"])
@@ -199,6 +216,17 @@ FAULTS = (
     Fault("wrong mean in preprocessing", "onnx", _preprocess(mean=(0.485, 0.456, 0.406)), "preprocess"),
     Fault("align_corners swapped (Paddle-Lite)", "lite", lite_align_corners, "operator", "bilinear_interp_v2"),
     Fault("a convolution's weight perturbed (Paddle-Lite)", "lite", lite_perturbed_weight, "operator", "conv2d"),
+)
+RUNTIMES = ("openvino", "mnn", "ncnn", "litert")
+# As if the converter had made the fault; in the built-in model. Tests plant faults in these files' own bytes.
+RUNTIME_FAULTS = tuple(
+    Fault(f"{what} ({target_named(name).title})", "onnx", _converted(name, plant), "operator", operator)
+    for name in RUNTIMES
+    for what, plant, operator in (
+        ("align_corners swapped", align_corners, "bilinear_interp_v2"),
+        ("relu6 turned into relu", relu6_to_relu, "relu6"),
+        ("a convolution's weight perturbed", perturbed_weight, "conv2d"),
+    )
 )
 ADAPTIVE_POOL = "paddle2onnx's adaptive pool"
 
@@ -316,16 +344,18 @@ def _main() -> None:
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--only", nargs="*", default=())
     arguments = parser.parse_args()
+    before = load(arguments.json)["faults"] if arguments.json and arguments.json.is_file() else []
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = Store(folder / "store")
         espnet, demo = _espnet(arguments.shared, folder, store), demo_exports(folder, store)
         in_espnet = {"conv2d", "concat", ""}
-        for fault in FAULTS:
+        for fault in (*FAULTS, *RUNTIME_FAULTS):
             if arguments.only and not any(word in fault.name for word in arguments.only):
                 continue
-            model, (exports, image) = ("ESPNet", espnet) if fault.operator in in_espnet else ("built-in", demo)
+            is_small = fault in RUNTIME_FAULTS or fault.operator not in in_espnet
+            model, (exports, image) = ("built-in", demo) if is_small else ("ESPNet", espnet)
             planted, variable = plant(fault, exports, folder / f"planted{len(rows)}")
             found = diagnose(planted, exports.source, image, source=source_program(fault, planted))
             rows.append(_row(fault.name, model, found, fault.kind, fault.operator, variable))
@@ -335,6 +365,8 @@ def _main() -> None:
             planted = without_the_rewrite(source, folder / "pool")
             found = diagnose(planted, source, image)
             rows.append(_row(ADAPTIVE_POOL, "FastSCNN", found, "operator", "pool2d", found.findings[0].layer))
+    measured = {row["fault"]: row for row in rows}
+    rows = [measured.pop(row["fault"], row) for row in before] + list(measured.values())
     text = "\n".join(
         ["| fault | model | first finding | found | seconds |", "|---|---|---|---|---|"]
         + [

@@ -46,7 +46,6 @@ SORTABLE = REPOSITORY / "docs" / "truth-table.html"
 DEMO = REPOSITORY / "src" / "segexport" / "demo"
 BASE = {"to": "onnx", "precision": "fp32", "name": "onnx-fp32"}
 ONE_SIZE = ("litert", "ncnn")  # targets whose files have one fixed input size
-SECONDS = 3.0
 SESSIONS = 5
 
 
@@ -86,6 +85,7 @@ def main() -> None:
     parser.add_argument("--to", action="append", default=[], help="a target")
     parser.add_argument("--export", type=json.loads, action="append", default=[], help="a further one, as in a recipe")
     parser.add_argument("--limit", type=int, default=24, help="images of the check")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each export in each session")
     parser.add_argument("--shard", default="1/1", help="I/N: the I-th of N parts of the rows")
     parser.add_argument("--again", action="store_true", help="measure existing rows again")
     parser.add_argument(
@@ -113,7 +113,7 @@ def main() -> None:
         for place, (model, export, step) in enumerate(todo):
             key = f"{model} {_name(export)}"
             if place % count == index - 1 and (given.again or key not in rows):
-                rows[key] = _row(known[model], export, step, given.limit)
+                rows[key] = _row(known[model], export, step, given.limit, given.seconds)
                 save(given.output, dict(sorted(rows.items())))
                 print(key, rows[key]["verdict"], rows[key].get("why", ""), flush=True)
         save(given.output, dict(sorted(rows.items())))
@@ -126,7 +126,7 @@ def _name(export: dict[str, Any]) -> str:
     return export.get("name") or f"{export['to']}-{export['precision']}"
 
 
-def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int) -> dict[str, Any]:
+def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int, seconds: float) -> dict[str, Any]:
     """The result of one export with the fp32 ONNX export: verdict, agreement, size, time."""
     name, wanted = _name(export), [BASE]
     if name != BASE["name"]:
@@ -155,7 +155,7 @@ def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int) 
             return row
         first, own = (folder / "out" / "exports" / one for one in (BASE["name"], name))
         row["size_ratio"] = read_artifact(own).size_bytes / read_artifact(first).size_bytes
-        row |= _times(first, own, targets()[export["to"]].untimed)
+        row |= _times(first, own, targets()[export["to"]].untimed, seconds)
         if result.verdict.value == "FAIL":
             row["culprit"] = _culprit(own, recipe, data)
         return row
@@ -184,12 +184,12 @@ def _figures(result: ExportResult) -> dict[str, Any]:
     return {**row, "why": failed[0]} if failed else row
 
 
-def _times(first: Path, own: Path, untimed: str) -> dict[str, Any]:
+def _times(first: Path, own: Path, untimed: str, seconds: float) -> dict[str, Any]:
     """The ratio of the undisturbed times, with its 95 % interval."""
     if untimed:
         return {"untimed": untimed}
     paths = [first] if first == own else [first, own]
-    options = {"threads": [1], "device": "cpu", "latency_seconds": SECONDS, "sessions": SESSIONS}
+    options = {"threads": [1], "device": "cpu", "latency_seconds": seconds, "sessions": SESSIONS}
     try:
         row = bench(paths, **options)[-1]
     except SegexportError as error:
