@@ -43,7 +43,7 @@ from segexport.exporter.quantized_program import is_quantized
 from segexport.exporter.shapes import follow_input_shape, settled, with_input_shape
 from segexport.files.store import Store
 from segexport.importers.checkpoint import find_checkpoint, read_checkpoint
-from segexport.importers.checkpoint_fit import fitting
+from segexport.importers.checkpoint_fit import beginning
 from segexport.importers.deploy_config import DeployConfig, read_deploy_config
 from segexport.importers.model_files import ModelFiles, find_model
 from segexport.preprocess import place
@@ -131,9 +131,9 @@ def new_model(
     def fill(built: Built) -> Mapping[str, np.ndarray]:
         if file is None:
             return {}
-        taken = fitting(file, read_checkpoint(file), built.weights)
-        notes.append(f"{len(taken)} of its {len(built.weights)} weights begin as in {file.name}")
-        return taken
+        found = beginning(file, read_checkpoint(file), built.weights)
+        notes.extend(found.notes(file.name))
+        return found.taken
 
     files = {} if file is None else {"pretrained": file_digest(file)}
     found = _Found(

@@ -124,7 +124,7 @@ def test_train_evaluate_predict(tmp_path):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"pretrain_weights": "IMAGENET"}, "pretrain_weights='IMAGENET': nothing is downloaded"),
+        ({"pretrain_weights": "IMAGENET"}, "pretrain_weights='IMAGENET': no weights are known by a name"),
         ({"optimizer": "lamb"}, "optimizer='lamb': an optimizer is named here"),
         ({"sensitivities_file": "DEFAULT"}, "sensitivities_file: nothing is pruned while a network is trained"),
         ({"eval_dataset": "elsewhere"}, "data and elsewhere: the lists to train and to evaluate on are of one folder"),

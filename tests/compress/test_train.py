@@ -9,13 +9,17 @@ import cv2
 import numpy as np
 import pytest
 from bands import write_data
+from file_server import serving
 from installed import require_worker
+from tiny_checkpoint import tiny_checkpoint
 
 import segexport
+from segexport.artifact import file_digest, warning
 from segexport.commands.finetune import FinetuneOptions
 from segexport.commands.train import NetworkOptions, train
 from segexport.errors import InputError
-from segexport.importers.checkpoint_fit import fitting
+from segexport.exporter import program
+from segexport.importers.checkpoint_fit import beginning
 from segexport.process.worker import Worker
 
 
@@ -117,4 +121,35 @@ def test_weights_of_a_network_or_of_its_backbone_alone_where_they_fit():
         "head": np.ones((7, 2), np.float32),
         "norm": np.ones(2, np.float64),
     }
-    assert list(fitting(Path("w.pdparams"), weights, network)) == ["backbone.conv", "backbone.norm"]
+    found = beginning(Path("w.pdparams"), weights, network)
+    assert list(found.taken) == ["backbone.conv", "backbone.norm"]
+    assert found.misfits == {"head": ("float32 [7, 2]", "float32 [5, 2]")}
+    assert (found.random, found.unused) == ((), ("norm",))
+    assert found.notes("w.pdparams") == [
+        "2 of its 3 weights begin as in w.pdparams",
+        warning(
+            "1 weights of w.pdparams were left out, they do not fit: head is float32 [7, 2], "
+            "the network takes float32 [5, 2]"
+        ),
+        "1 weights of w.pdparams are not of this network: norm",
+    ]
+
+
+def test_a_url_without_a_digest(folder):
+    error = refused(folder, "FastSCNN", wanted={"pretrained": "https://example.invalid/model.pdparams"})
+    assert error.what == "https://example.invalid/model.pdparams: a URL without the digest of its file"
+
+
+def test_a_training_begins_with_weights_from_a_url(folder, monkeypatch):
+    require_worker("paddleseg")
+    monkeypatch.setenv("no_proxy", "*")
+    tiny = tiny_checkpoint(folder, classes=3)
+    wanted = {"paddleseg": tiny.checkout, "head": "keep", "seed": 2}
+    course = {"data": folder / "data", "steps": 1, "batch_size": 3, "learning_rate": 1e-9}
+    with serving(folder) as server:
+        url = f"{server.url}/{tiny.weights.name}#sha256={file_digest(tiny.weights)}"
+        made = segexport.train("Tiny", folder / "trained", pretrained=url, **wanted, **course)
+    assert "2 of its 2 weights begin as in tiny.pdparams" in made.manifest.lineage[0].notes
+    graph = program.read(made.file("model"), made.file("params"))
+    kernel = next(value for value in graph.params.values() if value.shape == (3, 3, 1, 1))
+    np.testing.assert_allclose(kernel[:, :, 0, 0], np.eye(3), atol=1e-6)

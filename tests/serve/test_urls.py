@@ -11,7 +11,7 @@ import pytest
 from served import png
 
 from segexport.errors import InputError
-from segexport.predict.download import download
+from segexport.files.download import download
 from segexport.serve.public_url import is_public, public_opener
 
 IMAGE = png(np.zeros((3, 4, 3), np.uint8))

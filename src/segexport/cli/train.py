@@ -189,7 +189,11 @@ def finetune(console: Any, model: Path, output: Path, **options: Any) -> None:
 )
 @click.option("--image-size", type=Size(), metavar="WxH", help="Resize images to this size.  [default: as they are]")
 @click.option("--num-classes", type=click.IntRange(2), help="Number of classes.  [default: the lines of labels.txt]")
-@click.option("--pretrained", type=FILE, help="Local checkpoint (.pdparams) to start from.  [default: random weights]")
+@click.option(
+    "--pretrained",
+    metavar="FILE|URL",
+    help="Checkpoint (.pdparams) to begin with: a local file, or URL#sha256=DIGEST.  [default: random weights]",
+)
 @click.option(
     "--head",
     type=click.Choice(["logits", "softmax", "argmax", "argmax_small"]),

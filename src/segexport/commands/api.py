@@ -283,7 +283,7 @@ def train(
     return run_training(
         network,
         Path(output),
-        NetworkOptions(**_with_paths(wanted, "pretrained", "paddleseg")),
+        NetworkOptions(**_with_paths(wanted, "paddleseg")),
         FinetuneOptions(**_with_paths({"data": data, **course}, *_TRAINING_PATHS)),
         feedback=feedback,
     )

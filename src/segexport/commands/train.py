@@ -19,6 +19,7 @@ from segexport.exporter.mask_output import FIRST
 from segexport.exporter.paddleseg_network import PaddleSegNetwork
 from segexport.exporter.set_head import SetHead
 from segexport.files.output_folder import place_artifact, require_free
+from segexport.files.pinned_download import local_file
 from segexport.files.store import Store
 from segexport.importers.training_config import TrainingConfig, read_training_config
 from segexport.pipeline.plan import PlanRunner, planned
@@ -39,7 +40,8 @@ class NetworkOptions:
         option: Parameters of the network, `NAME=VALUE`, or of its backbone, `backbone.NAME=VALUE`.
         num_classes: Number of classes; None: as in labels.txt.
         image_size: (width, height) for resizing; None: as in the configuration, or the images' own size.
-        pretrained: A local checkpoint; training starts from its weights that match the network.
+        pretrained: A local checkpoint, or its URL with `#sha256=DIGEST`; training begins with those of its weights that
+            match the network.
         head: Output of the trained network.
         ignore_index: Label of pixels to ignore.
         paddleseg: Checkout of the PaddleSeg that builds the network; None: the toolchain's.
@@ -49,7 +51,7 @@ class NetworkOptions:
     option: tuple[str, ...] = ()
     num_classes: int | None = None
     image_size: tuple[int, int] | None = None
-    pretrained: Path | None = None
+    pretrained: Path | str | None = None
     head: HeadKind = "argmax"
     ignore_index: int | None = None
     paddleseg: Path | None = None
@@ -78,12 +80,13 @@ def train(
     config = _with_resize(config, size)
     importing = ImportOptions(labels=data.labels, input_size=size, mask_output=FIRST, ignore_index=ignored)
     store = Store()
+    pretrained = None if wanted.pretrained is None else local_file(wanted.pretrained, store, feedback=feedback)
     untrained = new_model(
         PaddleSegNetwork(config, wanted.paddleseg),
         importing,
         store,
         heads=len(options.multi_loss_weight),
-        pretrained=wanted.pretrained,
+        pretrained=pretrained,
         seed=options.seed,
     )
     feedback.warn_of(untrained)

@@ -1,15 +1,17 @@
 """Compares the weights of a checkpoint with a network's: all of them have to match.
 
-Training can also start from other weights: `fitting` selects those that match.
+Training can also begin with other weights: `beginning` selects those that match.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from segexport.artifact import warning
 from segexport.errors import InputError, MismatchError
 
 Shape = tuple[int, ...]
@@ -56,9 +58,41 @@ def require_fit(
         )
 
 
-def fitting(
-    path: Path, weights: Mapping[str, np.ndarray], network: Mapping[str, tuple[str, Shape]]
-) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Beginning:
+    """The weights of a checkpoint with which the training of a network begins.
+
+    Attributes:
+        taken: Name in the network -> array.
+        misfits: Weights of both, of another type or shape: name in the network -> (checkpoint's, network's).
+        random: Names of the network that the checkpoint does not have.
+        unused: Names of the checkpoint that the network does not have.
+    """
+
+    taken: dict[str, np.ndarray]
+    misfits: dict[str, tuple[str, str]]
+    random: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def notes(self, file: str) -> list[str]:
+        """Says what was taken and what was left out; weights that do not fit are a warning."""
+        count = len(self.taken) + len(self.misfits) + len(self.random)
+        notes = [f"{len(self.taken)} of its {count} weights begin as in {file}"]
+        if self.misfits:
+            listed = _listed(
+                [f"{name} is {have}, the network takes {want}" for name, (have, want) in self.misfits.items()]
+            )
+            notes.append(warning(f"{len(self.misfits)} weights of {file} were left out, they do not fit: {listed}"))
+        if self.random:
+            notes.append(
+                f"{len(self.random)} weights begin at random, {file} does not have them: {_listed(self.random)}"
+            )
+        if self.unused:
+            notes.append(f"{len(self.unused)} weights of {file} are not of this network: {_listed(self.unused)}")
+        return notes
+
+
+def beginning(path: Path, weights: Mapping[str, np.ndarray], network: Mapping[str, tuple[str, Shape]]) -> Beginning:
     """The weights from which a network can start training: those of equal name, type and shape.
 
     Names without the prefix `backbone.` match too, as in a checkpoint of the backbone alone.
@@ -71,18 +105,36 @@ def fitting(
     Raises:
         InputError: None of them matches.
     """
+    names = {name: _own_name(name, weights) for name in network}
     taken: dict[str, np.ndarray] = {}
+    misfits: dict[str, tuple[str, str]] = {}
     for name, (dtype, shape) in network.items():
-        value = weights.get(name, weights.get(name.removeprefix(_BACKBONE)))
-        if value is not None and (str(value.dtype), value.shape) == (dtype, shape):
+        own = names[name]
+        if own is None:
+            continue
+        value = weights[own]
+        if (str(value.dtype), value.shape) == (dtype, shape):
             taken[name] = value
+        else:
+            misfits[name] = f"{value.dtype} {list(value.shape)}", f"{dtype} {list(shape)}"
     if not taken:
         raise MismatchError(
             f"{path}: none of its {len(weights)} weights fits the network",
             cause=f"it has {_listed(list(weights))}; the network has {_listed(list(network))}",
             hint="give weights of the same network, or of its backbone",
         )
-    return taken
+    used = set(names.values())
+    return Beginning(
+        taken,
+        misfits,
+        random=tuple(name for name, own in names.items() if own is None),
+        unused=tuple(name for name in weights if name not in used),
+    )
+
+
+def _own_name(name: str, weights: Mapping[str, np.ndarray]) -> str | None:
+    """The checkpoint's name for a weight of the network."""
+    return next((own for own in (name, name.removeprefix(_BACKBONE)) if own in weights), None)
 
 
 def _other_names(path: Path, config: Path, missing: list[str], left: list[str], count: int) -> InputError:
@@ -128,5 +180,5 @@ def _differences(have: Shape, want: Shape) -> set[tuple[int, int]]:
     return different if len(have) == len(want) and len(different) == 1 else {(-1, -1), (-2, -2)}
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -95,6 +95,6 @@ def _from_array(array: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 
 def _downloaded(url: str) -> bytes:
-    from segexport.predict.download import download  # ssl and http take a while to import
+    from segexport.files.download import download  # ssl and http take a while to import
 
     return download(url, max_bytes=MAX_DOWNLOAD_BYTES, timeout_s=DOWNLOAD_TIMEOUT_S)

@@ -5,7 +5,7 @@
 >>> model.train(100, "data", eval_dataset="data", image_size=(512, 256), save_dir="output")  # doctest: +SKIP
 
 PaddleSeg builds the networks (`segexport.commands.train`). A feature of PaddleX's classes that these lack raises an
-error; nothing is downloaded.
+error; no weights are known by a name.
 """
 
 from segexport.seg.segmenter import DeepLabv3p, FastSCNN, HRNet, UNet

@@ -100,7 +100,7 @@ class Segmenter:
             train_dataset, eval_dataset: Lists in one folder; without `eval_dataset` the last weights are kept.
             eval_batch_size, eval_metric_loss: Accepted, but without effect: images are measured one by one.
             save_dir: A new folder, also for checkpoint and logs.
-            pretrain_weights: A local `.pdparams`.
+            pretrain_weights: A local `.pdparams`, or its URL with `#sha256=DIGEST`.
             optimizer: `momentum`, PaddleX's default, or `adamw`.
             use_vdl: Whether to write curves for TensorBoard into `save_dir/vdl_log`.
             resume_checkpoint: The `save_dir` of a training to resume.
@@ -112,8 +112,8 @@ class Segmenter:
         """
         if isinstance(pretrain_weights, str) and pretrain_weights.upper() in _DOWNLOADED:
             raise OptionError(
-                f"pretrain_weights={pretrain_weights!r}: nothing is downloaded",
-                hint="give a local .pdparams of the network or of its backbone, or None",
+                f"pretrain_weights={pretrain_weights!r}: no weights are known by a name",
+                hint="give a .pdparams of the network or of its backbone, a file or URL#sha256=DIGEST, or None",
             )
         if optimizer not in (None, "momentum", "adamw"):
             raise OptionError(
@@ -151,7 +151,7 @@ class Segmenter:
             **self._losses,
             **more,
         )
-        asked = {"image_size": image_size, "pretrained": None if pretrain_weights is None else Path(pretrain_weights)}
+        asked = {"image_size": image_size, "pretrained": pretrain_weights}
         wanted = NetworkOptions(**{**vars(self._wanted), **asked})
         self.artifact = train(self.network, folder / _BEST, wanted, course, feedback=feedback)
         return self.artifact

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from segexport.predict.download import download
+from segexport.files.download import download
 from segexport.serve.admission import Admission
 from segexport.serve.endpoint import Endpoint
 from segexport.serve.http_errors import Refused
