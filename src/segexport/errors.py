@@ -147,6 +147,20 @@ class DownloadError(InputError):
     code = "input.download"
 
 
+class ServiceError(InputError):
+    """GitHub's or GitLab's API refuses a request, or does not answer. The hint names the right that the token needs.
+
+    Args:
+        status: The HTTP status; 0 without an answer.
+    """
+
+    code = "service"
+
+    def __init__(self, what: str, *, cause: str = "", hint: str = "", status: int = 0) -> None:
+        super().__init__(what, cause=cause, hint=hint)
+        self.status = status
+
+
 class ExistsError(InputError):
     """The output exists already, and nothing is overwritten. Choose another one, or remove it."""
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 from report_sample import EVIL_NAME, GOLDENS, LONG_NAME, full_report, golden_texts, passing_report
 from rich.cells import cell_len
 
 from segexport.errors import InputError, StorageError
 from segexport.measure.latency_statistics import latency_ratio, percentiles, session_times
 from segexport.report import FORMS, numbers, read, render, table, terminal, write
+from segexport.report.gate_help import QUESTIONS
 from segexport.report.markdown import escape
-from segexport.report.schema import Groups, Latency, Percentiles, Report
-from segexport.report.wording import Places, compared, findings, headline, where_to_look
+from segexport.report.places import Places, places_at
+from segexport.report.schema import Baseline, Groups, Latency, Percentiles, Report
+from segexport.report.wording import compared, findings, headline, where_to_look
 from segexport.verdict import Check, Verdict
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", sorted(golden_texts()))
@@ -460,3 +466,107 @@ def test_every_form_marks_what_was_not_run(form: str) -> None:
 def test_the_mark_is_told_in_a_notebook_too() -> None:
     assert "PASS, values not run here" in full_report()._repr_html_()
     assert "移动端模型-fp16 PASS, values not run here" in repr(full_report())
+
+
+PLACES = Places({LONG_NAME: Path("exports/onnx int8"), EVIL_NAME: Path("exports/lite")}, recipe=Path("ci/recipe.yaml"))
+
+
+def test_annotations_stand_beside_the_export(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exports" / "lite").mkdir(parents=True)
+    lines = render(full_report(), "annotations", places=PLACES).splitlines()
+    assert lines[0].startswith("::error file=exports/onnx int8,line=1,title=FAIL%3A ")
+    assert lines[1].startswith("::warning file=ci/recipe.yaml,line=1,title=INCONCLUSIVE%3A onnx-fp16::")
+    assert lines[2].startswith("::error file=exports/lite/manifest.json,line=1,title=ERROR%3A ")
+    inside = Places({LONG_NAME: tmp_path / "exports" / "lite"})
+    assert inside.file_of(LONG_NAME) == "exports/lite/manifest.json"  # relative, as GitHub wants it
+
+
+def test_places_are_named_by_folders() -> None:
+    found = places_at([Path("exports/onnx-int8/"), Path("ci/recipe.yml")])
+    assert found == Places({"onnx-int8": Path("exports/onnx-int8")}, recipe=Path("ci/recipe.yml"))
+    assert Places().file_of("x") == ""
+
+
+def test_sarif_has_a_rule_and_a_result_for_each_gate_that_did_not_pass() -> None:
+    log = json.loads(render(full_report(), "sarif", places=PLACES))
+    (run,) = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == ["export", "latency.p99", "latency.ratio", "miou.delta"]
+    assert rules[3]["helpUri"].endswith("/docs/gates.md#miou")
+    found = {(one["ruleId"], one["level"]): one for one in run["results"]}
+    assert {one["level"] for one in run["results"]} == {"error", "warning", "note"}
+    failed = found["miou.delta", "error"]
+    assert failed["message"]["text"].startswith(f"{LONG_NAME}: mIoU fell by 0.0265")
+    assert failed["locations"][0]["physicalLocation"]["artifactLocation"] == {"uri": "exports/onnx%20int8"}
+    assert all(rules[one["ruleIndex"]]["id"] == one["ruleId"] for one in run["results"])
+    marks = [one["partialFingerprints"]["gate/v1"] for one in run["results"]]
+    assert len(set(marks)) == len(marks)
+
+
+def test_sarif_names_only_what_the_standard_has() -> None:
+    """sarif-pydantic's models allow other keys; here none may be left over."""
+    Sarif = pytest.importorskip("sarif_pydantic").Sarif
+
+    def walk(value) -> list[str]:
+        if isinstance(value, BaseModel):
+            return [
+                *(key for key in value.model_extra or {}),
+                *(found for name in type(value).model_fields for found in walk(getattr(value, name))),
+            ]
+        return [found for one in value for found in walk(one)] if isinstance(value, list) else []
+
+    for places in (PLACES, Places()):
+        assert walk(Sarif.model_validate_json(render(full_report(), "sarif", places=places))) == []
+
+
+def test_code_quality_has_what_gitlab_asks_for() -> None:
+    entries = json.loads(render(full_report(), "code-quality", places=PLACES))
+    assert {entry["severity"] for entry in entries} == {"critical", "major", "blocker", "info"}
+    for entry in entries:
+        assert set(entry) == {"description", "check_name", "fingerprint", "severity", "location"}
+        assert entry["location"]["path"]
+        assert entry["location"]["lines"] == {"begin": 1}
+    assert len({entry["fingerprint"] for entry in entries}) == len(entries)
+
+
+def test_the_badge_counts_and_is_xml() -> None:
+    root = ElementTree.fromstring(render(full_report(), "badge"))
+    title = root.find("{http://www.w3.org/2000/svg}title").text
+    assert title == "segexport: 2 of 7 in error, values not run here"
+    assert json.loads(render(passing_report(), "shields")) == {
+        "schemaVersion": 1,
+        "label": "segexport",
+        "message": "1 passed",
+        "color": "2da44e",
+        "isError": False,
+    }
+
+
+def test_every_gate_is_explained() -> None:
+    page = (REPOSITORY / "docs" / "gates.md").read_text(encoding="utf-8")
+    assert re.findall(r"^### (.+)$", page, re.MULTILINE) == list(QUESTIONS)
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for room in ("judge", "task", "references")
+        for path in (REPOSITORY / "src" / "segexport" / room).rglob("*.py")
+    )
+    names = set(re.findall(r'Check\(\s*name="([a-z_]+\.[a-z_]+)"|skipped\("([a-z_.]+)"', source))
+    assert len(names) > 8
+    assert {name for pair in names for name in pair if name and name.partition(".")[0] not in QUESTIONS} == set()
+
+
+def test_the_deltas_to_the_baseline_are_a_table() -> None:
+    checks = (
+        Check(name="baseline.miou", verdict=Verdict.FAIL, message="worse", value=-0.0123),
+        Check(name="baseline.agreement", verdict=Verdict.PASS, message="same", value=-0.00002),
+        Check(name="baseline.latency", verdict=Verdict.SKIPPED, message="another device"),
+        Check(name="baseline.size", verdict=Verdict.PASS, message="same", value=1.0),
+    )
+    base = Baseline(title="last", created="2026-01-02T03:04:05Z", segexport_version="1", verdict=Verdict.PASS)
+    report = passing_report()
+    export = report.exports[0].model_copy(update={"checks": (*report.exports[0].checks, *checks)})
+    text = render(report.model_copy(update={"exports": (export,), "baseline": base}), "markdown")
+    assert "### Since the baseline of 2026-01-02" in text
+    assert "| Model | mIoU | agreement | size | latency |" in text
+    assert "| onnx-fp32 | ❌ -0.0123 | -0.002 % | 1.00x | skipped |" in text

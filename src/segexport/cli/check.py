@@ -110,12 +110,26 @@ def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **opti
     finish(console(), merge(parts, output, chosen(BaselineOptions, options)), output, form)
 
 
-@click.command(cls=Command, examples=["segexport report out/report/report.json --format markdown"])
+@click.command(
+    cls=Command,
+    examples=[
+        "segexport report out/report/report.json --format markdown",
+        "segexport report out/report --format sarif --at exports/onnx-int8 > report.sarif",
+    ],
+)
 @click.argument("file", type=FILE)
 @format_option(FORMS)
+@click.option(
+    "--at",
+    type=FILE,
+    multiple=True,
+    help="Export or recipe, to which annotations, sarif and code-quality attach its findings. Repeatable.",
+)
 @click.pass_obj
-def report(console: Any, file: Path, form: str) -> None:
+def report(console: Any, file: Path, form: str, at: tuple[Path, ...]) -> None:
     """Show a report.json in another format."""
     from segexport import report as reports
+    from segexport.report.places import places_at
 
-    show(console(), reports.read(file), form, file if file.is_dir() else file.parent)
+    folder = file if file.is_dir() else file.parent
+    show(console(), reports.read(file), form, folder, lambda: places_at(at))

@@ -28,14 +28,17 @@ HEAD = click.option(
 @click.argument("recipe", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Folder for exports and reports.  [default: out/<name of the recipe>]")
 @click.option("--without", metavar="STEP", multiple=True, help="Skip this step of the recipe. Repeatable.")
+@click.option(
+    "--baseline", type=FILE, help="Fail if a result is worse than in this report.json, instead of the recipe's."
+)
 @click.pass_obj
-def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...]) -> None:
+def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...], baseline: Path | None) -> None:
     """Run RECIPE: compress, export and check a model."""
     from segexport.commands.run import places_of, run
 
     say = console()
     folder = output or Path("out") / recipe.stem
-    result = run(recipe, folder, without=without, feedback=say)
+    result = run(recipe, folder, without=without, baseline=baseline, feedback=say)
     finish(say, result, folder, places=lambda: places_of(recipe, folder, result))
 
 

@@ -11,6 +11,7 @@ import click
 from segexport import __version__
 from segexport.cli.android import android
 from segexport.cli.check import check, merge, report
+from segexport.cli.ci import ci
 from segexport.cli.command import COLOR, QUIET, Group, global_options
 from segexport.cli.compress import compress
 from segexport.cli.convert import demo, export, import_, run
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 SECTIONS = {
     "Convert": (import_, export, run, demo, compress, finetune, train),
-    "Check": (check, merge, diagnose, bench, inspect, report, evaluate),
+    "Check": (check, merge, diagnose, bench, inspect, report, evaluate, ci),
     "Use": (predict, pipeline, serve, android),
     "Data and references": (data, reference, golden, recipe),
     "Environment": (doctor, toolchain, cache),

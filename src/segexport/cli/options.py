@@ -10,7 +10,9 @@ import click
 
 T = TypeVar("T")
 FILE = click.Path(path_type=Path)
-FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
+FORMS = click.Choice(
+    ["table", "json", "markdown", "html", "junit", "annotations", "sarif", "code-quality", "badge", "shields"]
+)
 TABLE_OR_JSON = click.Choice(["table", "json"])
 THREADS = click.option(
     "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads of one inference."

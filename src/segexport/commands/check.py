@@ -40,7 +40,7 @@ from segexport.references.live import LiveReference
 from segexport.references.merge import merge as merge_parts
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
-from segexport.report.wording import Places
+from segexport.report.places import Places
 from segexport.spec import Tiles
 from segexport.task.open_data import open_data
 from segexport.task.registry import require_feature

@@ -27,7 +27,7 @@ from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
 from segexport.references.reference_file import recording_for
-from segexport.report.wording import Places
+from segexport.report.places import Places
 from segexport.task.open_data import open_data
 from segexport.task.registry import task_of
 
@@ -42,6 +42,7 @@ def run(
     output: Path,
     *,
     without: Sequence[str] = (),
+    baseline: Path | None = None,
     feedback: Feedback = SILENCE,
     store: Store | None = None,
 ) -> Report:
@@ -49,6 +50,7 @@ def run(
 
     Args:
         without: Kinds of steps to skip.
+        baseline: An earlier report, instead of the recipe's `check: {baseline: ...}`.
 
     Raises:
         SegexportError: The recipe, the model, the reference or the data cannot be used.
@@ -60,6 +62,9 @@ def run(
             recipe = recipe.ablated(without)
         except ValueError as error:
             raise OptionError(f"--without {without[0]}: {error}") from None
+    if baseline is not None:
+        check = recipe.check.model_copy(update={"baseline": str(baseline.resolve())})
+        recipe = recipe.model_copy(update={"check": check})
     with new_folder(output, replace=True) as folder:
         return run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
 

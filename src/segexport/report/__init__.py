@@ -8,6 +8,7 @@ from pathlib import Path
 from segexport.errors import OptionError, cannot_read
 from segexport.files.atomic import write_file
 from segexport.files.foreign import guarded
+from segexport.report.places import Places
 from segexport.report.schema import Report
 
 # form -> (module with `render(report, folder) -> str`, file name in `write`)
@@ -18,19 +19,25 @@ _FORMS = {
     "html": ("html", "report.html"),
     "junit": ("junit", "junit.xml"),
     "annotations": ("annotations", None),
+    "sarif": ("sarif", None),
+    "code-quality": ("code_quality", None),
+    "badge": ("badge", None),
+    "shields": ("shields", None),
 }
+_PLACED = ("annotations", "sarif", "code-quality")  # their `render` also takes the places of findings
 
 FORMS = tuple(_FORMS)
 REPORT_NAME = "report.json"
 
 
-def render(report: Report, form: str, folder: Path | None = None) -> str:
+def render(report: Report, form: str, folder: Path | None = None, places: Places | None = None) -> str:
     """Renders the report as text.
 
     Args:
         report: The report.
         form: One of `FORMS`.
         folder: Folder of the report, for its pictures; None omits them.
+        places: Paths of the exports, for the forms that attach findings to files.
 
     Raises:
         InputError: The form is unknown.
@@ -38,6 +45,8 @@ def render(report: Report, form: str, folder: Path | None = None) -> str:
     if form not in _FORMS:
         raise OptionError(f"{form!r}: not a form of the report", hint=f"it is one of {', '.join(FORMS)}")
     module = import_module(f"segexport.report.{_FORMS[form][0]}")
+    if form in _PLACED:
+        return module.render(report, places or Places())
     return module.render(report, folder)
 
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from segexport.report.numbers import NOTHING
+from segexport.report.numbers import NOTHING, delta, times
 from segexport.report.schema import Report
 from segexport.report.table import TIMES_COLUMNS, ReportRow, rows, times_rows
 from segexport.report.wording import compared, findings, findings_title, headline, not_run, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import printable
-from segexport.verdict import Verdict
+from segexport.verdict import Check, Verdict
 
 _MARKS = {
     Verdict.PASS: "✅",
@@ -35,25 +35,48 @@ _COLUMNS: tuple[tuple[str, Callable[[ReportRow], str]], ...] = (
     ("CPU ms", lambda row: row.cpu_ms),
 )
 
+# Title, names of checks (one of them by task), and how the change is written.
+_BASELINE_COLUMNS: tuple[tuple[str, tuple[str, ...], Callable[[float], str]], ...] = (
+    ("{metric}", ("baseline.miou", "baseline.ap"), delta),
+    ("agreement", ("baseline.agreement",), lambda change: f"{change:+.3%}".replace("%", " %")),
+    ("size", ("baseline.size",), times),
+    ("latency", ("baseline.latency",), times),
+    ("instructions", ("baseline.instructions",), times),
+    ("presence", ("baseline.present",), str),
+)
+
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[-+=]|^\d+(?=[.)]\s)")
 _LINKED = re.compile(r"@(?=\w)|#(?=\w)|\b(?:GH-)(?=\d)|:(?=//)|www(?=\.)|^#(?=[#\s]|$)", re.IGNORECASE)
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """Renders headline, table, findings, and a collapsed section about the comparison."""
+    """Renders headline, tables, findings, and a collapsed section about the comparison."""
+    return "\n\n".join((*verdict_sections(report), *detail_sections(report))) + "\n"
+
+
+def verdict_sections(report: Report) -> list[str]:
+    """What decides: headline, table, deltas to the baseline, findings."""
     parts = [
         f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
         escape(f"{headline(report)} {unoptimized(report)} {recorded(report)}"),
         _table(report),
         _not_run(report),
+        _against_baseline(report),
         _findings(report),
+    ]
+    return [part for part in parts if part]
+
+
+def detail_sections(report: Report) -> list[str]:
+    """What explains, behind folds, and the version."""
+    parts = [
         _times(report),
         _behind_a_fold("What was compared", escape(compared(report))),
         _notes(report),
         f"segexport {escape(report.segexport_version)}, {escape(report.created)}",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return [part for part in parts if part]
 
 
 def escape(text: str) -> str:
@@ -91,6 +114,36 @@ def _times(report: Report) -> str:
 
 def _to(row: ReportRow) -> str:
     return f" to {escape(row.latency_baseline)}" if row.latency_baseline else ""
+
+
+def _against_baseline(report: Report) -> str:
+    """The change of every figure since the baseline; empty without a baseline."""
+    base = report.baseline
+    if base is None:
+        return ""
+    found = {export.name: {check.name: check for check in export.checks} for export in report.exports}
+    columns = [
+        (title, names, form)
+        for title, names, form in _BASELINE_COLUMNS
+        if any(name in checks for checks in found.values() for name in names)
+    ]
+    metric = TASKS[report.task].words.metric_name(report)
+    lines = [_line(("Model", *(title.format(metric=metric) for title, *_ in columns)))]
+    lines.append("|:--|" + "--:|" * len(columns))
+    for name, checks in found.items():
+        of_column = [next((checks[one] for one in names if one in checks), None) for _, names, _ in columns]
+        cells = [_change(check, form) for check, (*_, form) in zip(of_column, columns, strict=True)]
+        lines.append(_line((escape(name), *cells)))
+    if not columns:
+        return ""
+    return f"### Since the baseline of {escape(base.created[:10])}\n\n" + "\n".join(lines)
+
+
+def _change(check: Check | None, form: Callable[[float], str]) -> str:
+    if check is None:
+        return NOTHING
+    shown = form(check.value) if check.value is not None else check.verdict.value.lower()
+    return shown if check.verdict in (Verdict.PASS, Verdict.SKIPPED) else f"{_MARKS[check.verdict]} {shown}"
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
+from segexport.report.places import Places
 from segexport.report.schema import NOT_RUN_HERE, DatasetInfo, ExportResult, ReferenceResult, Report
 from segexport.report.table import baseline_marks
 from segexport.task.registry import TASKS
@@ -137,23 +137,6 @@ def recorded(report: Report) -> str:
         if record.noise_pixels:
             noise = f"; a second run differed from it on {record.noise_pixels} pixels"
     return f"The reference's masks are those of a {record.kind} made on {where}, {record.created[:10]}{noise}."
-
-
-@dataclass(frozen=True)
-class Places:
-    """Local paths of a report's subjects; reports contain no paths, so that they are the same on every machine.
-
-    Attributes:
-        exports: Name of an export -> its folder.
-        reference: The original model; None if it is not on this machine.
-        config: Configuration of a reference that is a training checkpoint.
-        data: The base folder of image names.
-    """
-
-    exports: Mapping[str, Path] = field(default_factory=dict)
-    reference: Path | None = None
-    data: Path | None = None
-    config: Path | None = None
 
 
 def where_to_look(report: Report, places: Places) -> str:

@@ -1,0 +1,73 @@
+"""`segexport ci`: commands for jobs of GitHub Actions and GitLab CI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from segexport.cli.command import Command, Group
+from segexport.cli.options import FILE
+
+
+@click.group(
+    cls=Group,
+    examples=["segexport ci baseline -o baseline.json", "segexport ci comment out/report"],
+)
+def ci() -> None:
+    """Write reports into pull requests, and get those to compare with."""
+
+
+@ci.command(
+    cls=Command,
+    examples=[
+        "segexport ci comment out/report",
+        "segexport ci comment out/report --pictures-branch pictures",
+    ],
+)
+@click.argument("report", type=FILE)
+@click.option("--key", default="report", show_default=True, help="Name of this comment, if a request gets several.")
+@click.option("--report-url", default="", help="Address of the whole report.  [default: the job's page]")
+@click.option(
+    "--pictures-branch",
+    default="",
+    metavar="NAME",
+    help="GitHub only: branch of the repository for the picture in the comment.  [default: no picture]",
+)
+@click.pass_obj
+def comment(console: Any, report: Path, key: str, report_url: str, pictures_branch: str) -> None:
+    """Write REPORT into the pull or merge request, as one comment that every run renews.
+
+    The token is $GITHUB_TOKEN on GitHub, and $GITLAB_TOKEN, a project access token, on GitLab.
+    """
+    from segexport.commands.ci import comment
+
+    say = console()
+    url = comment(report, key=key, report_url=report_url, pictures_branch=pictures_branch, feedback=say)
+    if url:
+        say.say(f"comment: {url}")
+
+
+@ci.command(cls=Command, examples=["segexport ci baseline -o baseline/report.json"])
+@click.option(
+    "--artifact",
+    default="",
+    metavar="NAME",
+    help="The reports' artifact, or on GitLab their folder in it.  [default: segexport-report, on GitLab report]",
+)
+@click.option(
+    "--branch", default="", metavar="NAME", help="Branch of the reports.  [default: the one that the request goes to]"
+)
+@click.option("-o", "--output", type=FILE, required=True, help="File to write.")
+@click.pass_obj
+def baseline(console: Any, artifact: str, branch: str, output: Path) -> None:
+    """Get the newest report that passed on a branch, for `check --baseline`.
+
+    Without one, nothing is written, and the exit code is 0: a first run has nothing to compare with.
+    """
+    from segexport.commands.ci import baseline
+
+    say = console()
+    if baseline(output, artifact=artifact, branch=branch, feedback=say) is not None:
+        say.say(f"baseline: {output}")
