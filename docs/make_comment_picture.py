@@ -1,6 +1,7 @@
 """Renders the comment of a report to a picture: `python docs/make_comment_picture.py REPORT_FOLDER docs/images/comment.png`.
 
-Needs Debian's chromium, and markdown-it-py, which comes with rich. The page has GitHub's measures, not its style sheet.
+Needs Debian's packages chromium and fonts-noto-color-emoji, and markdown-it-py, which comes with rich. The page has
+GitHub's measures, not its style sheet.
 """
 
 from __future__ import annotations
