@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from segexport.artifact import MANIFEST_NAME, ModelArtifact
 from segexport.errors import MismatchError, MissingInputError, UnreadableError, WorkerFailed, one_line
@@ -52,12 +52,21 @@ class DeviceModel(Frozen):
 
 
 class DeviceRuntime(Frozen):
-    """The runtime on the phone."""
+    """The runtime on the phone.
+
+    Attributes:
+        provider: What computed the model: `cpu`, `xnnpack`, `nnapi`, `qnn`, ...; empty in results of older apps.
+        first_ms: Time of the first run.
+        operators: Provider -> number of operators that it ran; empty if unknown.
+    """
 
     name: str
     version: str
     threads: int
     load_ms: float
+    provider: str = ""
+    first_ms: float | None = None
+    operators: dict[str, int] = Field(default_factory=dict)
 
 
 class DeviceItem(Frozen):
@@ -87,6 +96,21 @@ class DeviceFailure(Frozen):
     message: str
 
 
+class DeviceProvider(Frozen):
+    """Measurements of another provider, beside the one that decides; if it failed, `error` has the reason."""
+
+    provider: str
+    runtime: DeviceRuntime | None = None
+    items: tuple[DeviceItem, ...] = ()
+    error: DeviceFailure | None = None
+
+    @model_validator(mode="after")
+    def _ran_or_failed(self) -> DeviceProvider:
+        if self.error is None and (self.runtime is None or not self.items):
+            raise ValueError(f"the provider {self.provider} has neither results nor an error")
+        return self
+
+
 class DeviceResult(Frozen):
     """The contents of result.json: a phone's measurements."""
 
@@ -96,6 +120,7 @@ class DeviceResult(Frozen):
     model: DeviceModel | None = None
     runtime: DeviceRuntime | None = None
     items: tuple[DeviceItem, ...] = ()
+    providers: tuple[DeviceProvider, ...] = ()
     error: DeviceFailure | None = None
 
     @property
@@ -111,6 +136,10 @@ class DeviceResult(Frozen):
         """The smallest fraction of pixels, over the inputs, on which the phone and the expected mask agree."""
         return min((item.agreement for item in self.items if item.agreement is not None), default=None)
 
+    def on(self, provider: DeviceProvider) -> DeviceResult:
+        """The result as if this other provider had been the one that decides."""
+        return self.model_copy(update={"runtime": provider.runtime, "items": provider.items, "providers": ()})
+
     def latency(self) -> Latency:
         """The report's times; inference over all inputs, the others as medians."""
         inference = np.array([ms for item in self.items for ms in item.inference_ms])
@@ -119,6 +148,7 @@ class DeviceResult(Frozen):
             inference_ms=Percentiles(p50=p50, p90=p90, p99=p99),
             samples_ms=tuple(float(value) for value in inference),
             load_ms=self.runtime.load_ms if self.runtime else None,
+            first_ms=self.runtime.first_ms if self.runtime else None,
             preprocess_ms=_median([ms for item in self.items for ms in item.preprocess_ms]),
             postprocess_ms=_median([ms for item in self.items for ms in item.postprocess_ms]),
             threads=self.runtime.threads if self.runtime else 1,
@@ -127,7 +157,14 @@ class DeviceResult(Frozen):
 
 
 def write_job(
-    folder: Path, artifact: ModelArtifact, items: Sequence[JobItem], *, job_id: str, threads: int = 1, warmup: int = 0
+    folder: Path,
+    artifact: ModelArtifact,
+    items: Sequence[JobItem],
+    *,
+    job_id: str,
+    threads: int = 1,
+    warmup: int = 0,
+    providers: Sequence[str] = (),
 ) -> list[Path]:
     """Writes a folder that the app can run: manifest, model, inputs and job.json.
 
@@ -138,6 +175,7 @@ def write_job(
         job_id: Returned in the result, to tell an old result from a new one.
         threads: Threads for one inference.
         warmup: Untimed runs of each input before the timed ones.
+        providers: What computes the model; the others are measured beside the first. Default: the CPU.
 
     Returns:
         The written files, job.json last.
@@ -147,11 +185,17 @@ def write_job(
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(artifact.path / file.relative_to(folder), file)
-    return files + write_items(folder, items, job_id=job_id, threads=threads, warmup=warmup)
+    return files + write_items(folder, items, job_id=job_id, threads=threads, warmup=warmup, providers=providers)
 
 
 def write_items(
-    folder: Path, items: Sequence[JobItem], *, job_id: str, threads: int = 1, warmup: int = 0
+    folder: Path,
+    items: Sequence[JobItem],
+    *,
+    job_id: str,
+    threads: int = 1,
+    warmup: int = 0,
+    providers: Sequence[str] = (),
 ) -> list[Path]:
     """Writes only the inputs and job.json, for a device that has the model; arguments as in `write_job`."""
     files, entries = [], []
@@ -177,6 +221,8 @@ def write_items(
         "warmup": warmup,
         "items": entries,
     }
+    if providers:  # an older app does not know them
+        job["providers"] = list(providers)
     files.append(folder / JOB_NAME)
     files[-1].write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
     return files
@@ -204,7 +250,11 @@ def read_result(file: Path) -> DeviceResult:
         )
     if not result.items or result.model is None or result.runtime is None:
         raise UnreadableError(f"{file}: nothing was run", hint=hint)
-    times = [ms for item in result.items for ms in (*item.preprocess_ms, *item.inference_ms, *item.postprocess_ms)]
+    items = [*result.items, *(item for other in result.providers for item in other.items)]
+    times = [ms for item in items for ms in (*item.preprocess_ms, *item.inference_ms, *item.postprocess_ms)]
+    for runtime in (result.runtime, *(other.runtime for other in result.providers)):
+        if runtime is not None:
+            times += [runtime.load_ms] if runtime.first_ms is None else [runtime.load_ms, runtime.first_ms]
     if not all(math.isfinite(ms) and ms >= 0 for ms in times):
         raise UnreadableError(f"{file}: it contains invalid times", hint=hint)
     return result

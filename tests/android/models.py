@@ -41,8 +41,12 @@ def convolution(
     semantics: str = "logits",
     channels: int = 3,
     weights: str = "",
+    fixed: bool = False,
 ) -> ModelArtifact:
-    """A 3x3 convolution to 5 classes, and the head that is asked for; its weights in a file `weights`, if named."""
+    """A 3x3 convolution to 5 classes, and the head that is asked for; its weights in a file `weights`, if named.
+
+    `fixed`: of one size, which XNNPACK and NNAPI want.
+    """
     from onnx import TensorProto, checker, helper, numpy_helper, save
 
     types = {
@@ -64,10 +68,16 @@ def convolution(
         shape = [1, "h", "w", CLASSES]
     else:
         nodes.append(helper.make_node("Identity", ["scores"], ["y"]))
+    sizes = {"h": HEIGHT, "w": WIDTH} if fixed else {}
+    shape = [sizes.get(size, size) if isinstance(size, str) else size for size in shape]
     graph = helper.make_graph(
         nodes,
         "convolution",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, "h", "w"])],
+        [
+            helper.make_tensor_value_info(
+                "x", TensorProto.FLOAT, [1, channels, sizes.get("h", "h"), sizes.get("w", "w")]
+            )
+        ],
         [helper.make_tensor_value_info("y", types[dtype], shape)],
         [numpy_helper.from_array(weight, "w")],
     )

@@ -22,6 +22,7 @@ from segexport.recipe.limits import limits_for
 from segexport.references.device_result import device_row, with_device_rows
 from segexport.references.golden import _tolerances, _write_header, _write_job
 from segexport.references.golden_pack import GoldenImage, Pack, agreement_only, open_pack
+from segexport.report import FORMS, render
 from segexport.runtimes.device_job import JobItem, read_result
 from segexport.spec import Format, Precision
 from segexport.verdict import Check, Verdict
@@ -227,6 +228,39 @@ class TestPhone:
             found = with_device_rows(report, [subject()], [file], pack)
         assert [row.name for row in found.exports] == ["onnx-fp32", "onnx-fp32 on Acme Phone 7 (Android 14)", "other"]
         assert found.verdict is Verdict.PASS
+
+    def test_providers_beside_do_not_decide(self, made, tmp_path):
+        masks = [mask_of(index) for index in range(3)]
+        file = write_result(tmp_path / "phone", made, masks)
+        found = json.loads(file.read_text())
+        other = found["runtime"] | {"provider": "nnapi", "first_ms": 99.0, "operators": {"nnapi": 1, "cpu": 4}}
+        items = []
+        for index, item in enumerate(found["items"]):
+            (tmp_path / "phone" / f"mask-{index}-nnapi.u16").write_bytes(np.zeros_like(masks[index], "<u2").tobytes())
+            items.append(item | {"mask": f"mask-{index}-nnapi.u16", "inference_ms": [5.0]})
+        error = {"kind": "PROVIDER_MISSING", "message": "no provider qnn"}
+        beside = [{"provider": "nnapi", "runtime": other, "items": items}, {"provider": "qnn", "error": error}]
+        file.write_text(json.dumps(found | {"providers": beside}))
+        with open_pack(made) as pack:
+            report = with_device_rows(passing_report(), [subject()], [file], pack)
+        cpu, nnapi, qnn = report.exports[1:]
+        assert (cpu.verdict, cpu.provider) == (Verdict.PASS, "")  # what it ran on is unknown of an older app
+        assert (nnapi.name, nnapi.verdict) == ("onnx-fp32 on Acme Phone 7 (Android 14), nnapi", Verdict.SKIPPED)
+        assert {check.verdict for check in nnapi.checks if check.name == "agreement.pixels"} == {Verdict.FAIL}
+        assert not any(check.gated for check in nnapi.checks)
+        assert "operators: 1 on nnapi, 4 on cpu" in nnapi.notes
+        assert (nnapi.latency.first_ms, nnapi.latency.inference_ms.p50) == (99.0, 5.0)
+        assert qnn.verdict is Verdict.SKIPPED
+        assert qnn.checks[0].message == "qnn could not run the model: no provider qnn (PROVIDER_MISSING)."
+        assert report.verdict is Verdict.PASS
+        for form in set(FORMS) - {"annotations"}:
+            assert "nnapi" in render(report, form), form
+
+    @pytest.mark.parametrize("entry", [{"provider": "nnapi"}, {"provider": "nnapi", "items": []}, {"error": None}])
+    def test_a_provider_without_a_result(self, made, tmp_path, entry):
+        file = write_result(tmp_path / "phone", made, [mask_of(0)], providers=[entry])
+        with pytest.raises(InputError, match="not a device result"):
+            read_result(file)
 
     def test_another_model(self, made, tmp_path):
         model = {"name": "stripes", "format": "onnx", "precision": "fp16", "sha256": "e" * 64}

@@ -16,13 +16,16 @@ from segexport.measure import metrics
 from segexport.recipe.limits import Limits
 from segexport.references.golden_pack import GoldenPack
 from segexport.report.schema import ExportResult, Report
-from segexport.runtimes.device_job import DeviceItem, DeviceResult, read_mask, read_result
+from segexport.runtimes.device_job import DeviceItem, DeviceProvider, DeviceResult, read_mask, read_result
 from segexport.task.semantic.agreement_gates import agreement_checks
-from segexport.verdict import overall
+from segexport.verdict import Check, Verdict, overall
 
 
 def with_device_rows(report: Report, exports: Sequence[Export], files: list[Path], pack: GoldenPack | None) -> Report:
-    """The report with one row per result file, after the row of the export that the phone ran.
+    """The report with the rows of the result files, after the row of the export that the phone ran.
+
+    A file gives one row, and one for each provider that the phone measured beside. Those do not decide: a provider that
+    failed or computed other masks is SKIPPED, with the reason in its checks.
 
     Raises:
         InputError: A result belongs to a model that is not in `exports`, or to other images.
@@ -33,7 +36,10 @@ def with_device_rows(report: Report, exports: Sequence[Export], files: list[Path
         result = read_result(file)
         export = _export_of(result, exports, file)
         place = next(index for index, row in enumerate(rows) if row.name == export.name)
-        rows.insert(place + 1, device_row(export, result, file, pack, size_ratio=rows[place].size_ratio))
+        size_ratio = rows[place].size_ratio
+        found = [device_row(export, result, file, pack, size_ratio=size_ratio)]
+        found += [_beside(export, result, other, file, pack, size_ratio) for other in result.providers]
+        rows[place + 1 : place + 1] = found
     return report.model_copy(update={"exports": tuple(rows), "verdict": overall(row.verdict for row in rows)})
 
 
@@ -59,11 +65,13 @@ def device_row(
         labels=[label.name for label in artifact.manifest.labels],
     )
     times = result.latency()
+    ran = ", ".join(f"{count} on {name}" for name, count in runtime.operators.items())
     return ExportResult(
         name=f"{export.name} on {result.device_name}",
         format=export.format,
         precision=export.precision.value,
         runtime=f"{runtime.name} {runtime.version}",
+        provider=runtime.provider,
         device=result.device_name,
         target=artifact.manifest.target.arch,
         digest=artifact.digest,
@@ -75,8 +83,41 @@ def device_row(
         latency=times,
         latency_ms=times.inference_ms,
         checks=tuple(checks),
-        notes=(f"measured on the device, read from {file.name}",),
+        notes=(f"measured on the device, read from {file.name}", *([f"operators: {ran}"] if ran else [])),
     )
+
+
+def _beside(
+    export: Export,
+    result: DeviceResult,
+    other: DeviceProvider,
+    file: Path,
+    pack: GoldenPack | None,
+    size_ratio: float | None,
+) -> ExportResult:
+    """The row of a provider that does not decide."""
+    artifact = export.made
+    name = f"{export.name} on {result.device_name}, {other.provider}"
+    if other.error is not None:
+        message = f"{other.provider} could not run the model: {other.error.message} ({other.error.kind})"
+        return ExportResult(
+            name=name,
+            format=export.format,
+            precision=export.precision.value,
+            provider=other.provider,
+            device=result.device_name,
+            target=artifact.manifest.target.arch,
+            digest=artifact.digest,
+            verdict=Verdict.SKIPPED,
+            size_bytes=artifact.size_bytes,
+            size_ratio=size_ratio,
+            checks=(Check(name="provider.run", verdict=Verdict.ERROR, message=f"{message}.", gated=False),),
+            notes=(f"measured on the device, read from {file.name}",),
+        )
+    row = device_row(export, result.on(other), file, pack, size_ratio=size_ratio)
+    checks = tuple(check.model_copy(update={"gated": False}) for check in row.checks)
+    verdict = Verdict.PASS if row.verdict is Verdict.PASS else Verdict.SKIPPED
+    return row.model_copy(update={"name": name, "verdict": verdict, "checks": checks})
 
 
 def _export_of(result: DeviceResult, exports: Sequence[Export], file: Path) -> Export:

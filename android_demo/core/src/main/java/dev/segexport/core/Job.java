@@ -2,6 +2,7 @@ package dev.segexport.core;
 
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import org.json.JSONArray;
 import org.json.JSONException;
@@ -32,6 +33,8 @@ public final class Job {
     final int threads;
     final int warmup;
     final List<Item> items = new ArrayList<>();
+    /** What computes the model; the others are measured beside the first one. */
+    final List<String> providers = new ArrayList<>();
 
     private Job(String id, int threads, int warmup) {
         this.id = id;
@@ -41,11 +44,18 @@ public final class Job {
 
     /** @throws SegmentationException MODEL_MISSING: the pack has no sample */
     public static Job sample(Manifest manifest, int threads, int runs) throws SegmentationException {
+        return sample(manifest, threads, runs, Collections.singletonList(Backend.CPU));
+    }
+
+    /** The same on several of {@link Backend#providers}: the first one decides, the others are measured beside it. */
+    public static Job sample(Manifest manifest, int threads, int runs, List<String> providers)
+            throws SegmentationException {
         if (manifest.sampleInput == null) {
             throw new SegmentationException(
                     SegmentationException.Kind.MODEL_MISSING, "this model came without a sample to test it with");
         }
         Job job = new Job("self-test", threads, 2);
+        job.providers.addAll(providers);
         job.items.add(new Item(manifest.sampleInput, sampleTensor(manifest), manifest.sampleMask, runs));
         return job;
     }
@@ -67,6 +77,13 @@ public final class Job {
                                 + SCHEMA_VERSION);
             }
             Job job = new Job(json.getString("id"), json.getInt("threads"), json.optInt("warmup", 0));
+            JSONArray providers = json.optJSONArray("providers");
+            for (int i = 0; providers != null && i < providers.length(); i++) {
+                job.providers.add(providers.getString(i));
+            }
+            if (job.providers.isEmpty()) {
+                job.providers.add(Backend.CPU);
+            }
             JSONArray items = json.getJSONArray("items");
             for (int i = 0; i < items.length(); i++) {
                 JSONObject item = items.getJSONObject(i);

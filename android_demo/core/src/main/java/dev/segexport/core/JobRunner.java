@@ -8,6 +8,7 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import org.json.JSONArray;
@@ -40,7 +41,8 @@ public final class JobRunner {
 
     /**
      * Opens the pack's model with the backend of its format, runs everything and writes the answer into {@code folder}.
-     * A failure is a result too: it is in the result's "error".
+     * A failure is a result too: it is in the result's "error". Of several providers, the first one's answer is the
+     * result's "runtime" and "items"; the others are measured after it and lie in "providers", each with its own "error".
      *
      * @param job null: the job.json of the pack
      * @param cache where the model is copied to
@@ -87,18 +89,95 @@ public final class JobRunner {
         result.put("model", model);
         Backend backend = backendFor(backends, manifest.format);
         File file = Packs.install(pack, manifest, cache);
-        try (Segmenter segmenter = Segmenter.open(backend, file, manifest, job.threads)) {
-            JSONObject runtime = new JSONObject();
+        CrashMark mark = new CrashMark(folder);
+        String crashed = mark.take();
+        provider(backend, file, manifest, job, 0, folder, result);
+        JSONArray others = new JSONArray();
+        for (int i = 1; i < job.providers.size(); i++) {
+            others.put(other(backend, file, manifest, job, i, folder, mark, crashed));
+        }
+        if (others.length() > 0) {
+            result.put("providers", others);
+        }
+    }
+
+    /** A provider that is measured beside the first one. Its failure is its row's, not the job's. */
+    private JSONObject other(
+            Backend backend, File file, Manifest manifest, Job job, int index, File folder, CrashMark mark,
+            String crashed) throws SegmentationException, IOException, JSONException {
+        JSONObject row = new JSONObject();
+        String provider = job.providers.get(index);
+        row.put("provider", provider);
+        row.put("error", JSONObject.NULL);
+        if (provider.equals(crashed)) {
+            row.put("error", failure(SegmentationException.Kind.RUN_FAILED,
+                    "the app ended while it ran the last time, so it was left out this time"));
+            return row;
+        }
+        mark.set(provider);
+        try {
+            provider(backend, file, manifest, job, index, folder, row);
+        } catch (SegmentationException error) {
+            if (error.kind() == SegmentationException.Kind.CANCELLED) {
+                throw error;
+            }
+            row.put("error", failure(error.kind(), error.getMessage()));
+        } catch (RuntimeException | LinkageError error) {
+            row.put("error", failure(SegmentationException.Kind.RUN_FAILED, error.toString()));
+        } catch (OutOfMemoryError error) {
+            row.put("error", failure(SegmentationException.Kind.OUT_OF_MEMORY, "not enough memory"));
+        } finally {
+            mark.clear();
+        }
+        if (!row.isNull("error")) {
+            row.remove("items"); // of the inputs before the one that failed
+        }
+        return row;
+    }
+
+    /** Puts "runtime" and "items" of one provider into {@code into}. */
+    private void provider(
+            Backend backend, File file, Manifest manifest, Job job, int index, File folder, JSONObject into)
+            throws SegmentationException, IOException, JSONException {
+        String provider = job.providers.get(index);
+        JSONObject runtime = new JSONObject();
+        try (Segmenter segmenter = Segmenter.open(backend, file, manifest, job.threads, provider)) {
             runtime.put("name", backend.name());
             runtime.put("version", segmenter.runtimeVersion());
+            runtime.put("provider", provider);
             runtime.put("threads", job.threads);
             runtime.put("load_ms", segmenter.loadMs());
-            result.put("runtime", runtime);
+            into.put("runtime", runtime);
             JSONArray items = new JSONArray();
-            result.put("items", items);
+            into.put("items", items);
             for (int i = 0; i < job.items.size(); i++) {
-                items.put(item(segmenter, job, i, folder));
+                String mask = "mask-" + i + (index == 0 ? "" : "-" + provider) + ".u16";
+                items.put(item(segmenter, job, i, folder, mask, runtime));
             }
+        }
+        if (job.providers.size() > 1) {
+            runtime.put("operators", new JSONObject(operators(backend, file, manifest, job.items.get(0), provider, folder)));
+        }
+    }
+
+    /** What ran where; a runtime that fails to tell has not failed to compute. */
+    private Map<String, Integer> operators(
+            Backend backend, File file, Manifest manifest, Job.Item item, String provider, File folder)
+            throws SegmentationException, IOException {
+        float[] tensor;
+        int[] size = item.tensor;
+        if (size == null) {
+            Pixels image = image(item.input);
+            Placement placement = manifest.preprocess.place(image.width(), image.height());
+            tensor = manifest.preprocess.apply(image, placement);
+            size = new int[] {placement.tensorHeight(), placement.tensorWidth()};
+        } else {
+            tensor = tensor(item, manifest);
+        }
+        try {
+            return backend.operators(file, manifest, provider, tensor, size[0], size[1], folder);
+        } catch (SegmentationException | RuntimeException notTold) {
+            return Collections.emptyMap();
         }
     }
 
@@ -113,7 +192,17 @@ public final class JobRunner {
                 SegmentationException.Kind.BACKEND_MISSING, "this app has no runtime for " + format + " models");
     }
 
-    private JSONObject item(Segmenter segmenter, Job job, int index, File folder)
+    /** {@link Backend#providers}; where the runtime's library is missing, the CPU alone. */
+    public static List<String> providersOf(Backend backend) {
+        try {
+            return backend.providers();
+        } catch (RuntimeException | LinkageError missing) {
+            return Collections.singletonList(Backend.CPU);
+        }
+    }
+
+    private JSONObject item(
+            Segmenter segmenter, Job job, int index, File folder, String mask, JSONObject runtime)
             throws SegmentationException, IOException, JSONException {
         Job.Item item = job.items.get(index);
         Pixels image = item.tensor == null ? image(item.input) : null;
@@ -128,6 +217,9 @@ public final class JobRunner {
             }
             answer = image != null ? segmenter.segment(image)
                     : segmenter.segment(tensor, item.tensor[0], item.tensor[1]);
+            if (!runtime.has("first_ms")) {
+                runtime.put("first_ms", answer.inferenceMs);
+            }
             if (run >= 0) {
                 preprocess.put(answer.preprocessMs);
                 inference.put(answer.inferenceMs);
@@ -136,7 +228,7 @@ public final class JobRunner {
         }
         JSONObject json = new JSONObject();
         json.put("input", item.input);
-        json.put("mask", "mask-" + index + ".u16");
+        json.put("mask", mask);
         json.put("width", answer.mask.width);
         json.put("height", answer.mask.height);
         json.put("preprocess_ms", preprocess);
@@ -145,7 +237,7 @@ public final class JobRunner {
         if (item.expectedMask != null) {
             json.put("agreement", agreement(answer, greyLevels(image(item.expectedMask))));
         }
-        write(folder, json.getString("mask"), bytes(answer.mask));
+        write(folder, mask, bytes(answer.mask));
         return json;
     }
 

@@ -18,6 +18,8 @@ public final class SegmentationException extends Exception {
         LIBRARY_UNSUITABLE,
         /** The runtime is not part of this app. */
         BACKEND_MISSING,
+        /** The library or the phone lacks what the model was to be computed with, such as nnapi. */
+        PROVIDER_MISSING,
         /** The model ran and failed, or answered with something that is not a mask. */
         RUN_FAILED,
         /** There was not enough memory. */
@@ -25,7 +27,13 @@ public final class SegmentationException extends Exception {
         /** The segmenter was closed. */
         CLOSED,
         /** The thread that waited for the answer was interrupted. */
-        CANCELLED
+        CANCELLED,
+        /** The user does not allow the camera. */
+        CAMERA_REFUSED,
+        /** The phone has no camera. */
+        CAMERA_MISSING,
+        /** The camera is used by another app, forbidden by the phone's owner, or broke down. */
+        CAMERA_FAILED
     }
 
     private static final long serialVersionUID = 1L;

@@ -28,6 +28,7 @@ public final class Segmenter implements AutoCloseable {
     private final Manifest manifest;
     private final Backend backend;
     private final int threads;
+    private final String provider;
     private Backend.Session session;
     private double loadMs;
     private final Object turn = new Object();
@@ -36,10 +37,11 @@ public final class Segmenter implements AutoCloseable {
     /** Whether the runtime runs; guarded by {@link #turn}. */
     private boolean running;
 
-    private Segmenter(Backend backend, Manifest manifest, int threads) {
+    private Segmenter(Backend backend, Manifest manifest, int threads, String provider) {
         this.backend = backend;
         this.manifest = manifest;
         this.threads = threads;
+        this.provider = provider;
     }
 
     /**
@@ -47,7 +49,18 @@ public final class Segmenter implements AutoCloseable {
      *
      * @throws SegmentationException MODEL_MISSING, MODEL_REFUSED, BACKEND_MISSING or UNSUPPORTED
      */
-    public static Segmenter open(final Backend backend, final File model, final Manifest manifest, final int threads)
+    public static Segmenter open(Backend backend, File model, Manifest manifest, int threads)
+            throws SegmentationException {
+        return open(backend, model, manifest, threads, Backend.CPU);
+    }
+
+    /**
+     * The same on one of {@link Backend#providers}.
+     *
+     * @throws SegmentationException as above, or PROVIDER_MISSING
+     */
+    public static Segmenter open(
+            final Backend backend, final File model, final Manifest manifest, final int threads, final String provider)
             throws SegmentationException {
         if (!backend.format().equals(manifest.format)) {
             throw new SegmentationException(
@@ -58,13 +71,13 @@ public final class Segmenter implements AutoCloseable {
             throw new SegmentationException(
                     SegmentationException.Kind.MODEL_MISSING, "there is no model file " + model.getName());
         }
-        final Segmenter segmenter = new Segmenter(backend, manifest, threads);
+        final Segmenter segmenter = new Segmenter(backend, manifest, threads, provider);
         try {
             segmenter.call(new Callable<Void>() {
                 @Override
                 public Void call() throws SegmentationException {
                     long started = System.nanoTime();
-                    segmenter.session = backend.open(model, manifest, threads);
+                    segmenter.session = backend.open(model, manifest, threads, provider);
                     segmenter.loadMs = (System.nanoTime() - started) / 1e6;
                     return null;
                 }
@@ -180,6 +193,11 @@ public final class Segmenter implements AutoCloseable {
 
     public int threads() {
         return threads;
+    }
+
+    /** What computes the model. */
+    public String provider() {
+        return provider;
     }
 
     public double loadMs() {

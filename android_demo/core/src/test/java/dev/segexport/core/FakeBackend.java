@@ -1,7 +1,11 @@
 package dev.segexport.core;
 
 import java.io.File;
+import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -13,6 +17,10 @@ final class FakeBackend implements Backend {
     Throwable onRun;
     Throwable onClose;
     volatile Runnable onEachRun = () -> {};
+    /** Provider after provider; those in {@code broken} cannot be opened. */
+    List<String> providers = Collections.singletonList(CPU);
+    final Map<String, Throwable> broken = new HashMap<>();
+    String opened;
     volatile boolean closed;
     final AtomicInteger runs = new AtomicInteger();
     /** A run waits for it, if it is not null; {@code cancel} opens it. */
@@ -34,6 +42,28 @@ final class FakeBackend implements Backend {
         if (error != null) {
             throw (T) error;
         }
+    }
+
+    @Override
+    public List<String> providers() {
+        FakeBackend.<RuntimeException>fail(broken.get("library"));
+        return providers;
+    }
+
+    @Override
+    public Session open(File model, Manifest manifest, int wanted, String provider) throws SegmentationException {
+        opened = provider;
+        if (!providers.contains(provider)) {
+            throw new SegmentationException(SegmentationException.Kind.PROVIDER_MISSING, "no " + provider);
+        }
+        FakeBackend.<RuntimeException>fail(broken.get(provider));
+        return open(model, manifest, wanted);
+    }
+
+    @Override
+    public Map<String, Integer> operators(
+            File model, Manifest manifest, String provider, float[] nchw, int height, int width, File scratch) {
+        return Collections.singletonMap(provider, nchw.length);
     }
 
     @Override

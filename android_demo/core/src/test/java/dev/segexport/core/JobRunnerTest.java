@@ -14,6 +14,7 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import javax.imageio.ImageIO;
+import org.json.JSONArray;
 import org.json.JSONObject;
 import org.junit.Before;
 import org.junit.Rule;
@@ -72,6 +73,68 @@ public class JobRunnerTest {
         assertEquals(0.5, item.getDouble("agreement"), 0); // the pack expects class 1 in both pixels, one is black
         assertEquals(5, item.getJSONArray("inference_ms").length());
         assertArrayEquals(new byte[] {1, 0, 0, 0}, Files.readAllBytes(new File(out, "mask-0.u16").toPath()));
+    }
+
+    @Test
+    public void providersAreMeasuredSideBySide() throws Exception {
+        backend.providers = Arrays.asList("cpu", "fast", "broken", "fatal");
+        backend.broken.put("broken", new IllegalStateException("no driver"));
+        backend.broken.put("fatal", new UnsatisfiedLinkError("libfatal.so"));
+        JSONObject result = run(
+                Job.sample(Packs.manifest(new Pack.Folder(pack)), 1, 3, JobRunner.providersOf(backend)));
+        assertTrue(result.toString(), result.isNull("error"));
+        assertEquals("cpu", result.getJSONObject("runtime").getString("provider"));
+        assertEquals(6, result.getJSONObject("runtime").getJSONObject("operators").getInt("cpu"));
+        assertTrue(result.getJSONObject("runtime").getDouble("first_ms") >= 0);
+        JSONArray others = result.getJSONArray("providers");
+        assertEquals(3, others.length());
+        JSONObject fast = others.getJSONObject(0);
+        assertTrue(fast.isNull("error"));
+        assertEquals("fast", fast.getJSONObject("runtime").getString("provider"));
+        assertTrue(fast.getJSONObject("runtime").has("load_ms"));
+        JSONObject item = fast.getJSONArray("items").getJSONObject(0);
+        assertEquals("mask-0-fast.u16", item.getString("mask"));
+        assertEquals(3, item.getJSONArray("inference_ms").length());
+        assertEquals(0.5, item.getDouble("agreement"), 0);
+        assertTrue(new File(out, "mask-0-fast.u16").isFile());
+        assertEquals("RUN_FAILED", others.getJSONObject(1).getJSONObject("error").getString("kind"));
+        assertTrue(others.getJSONObject(1).getJSONObject("error").getString("message").contains("no driver"));
+        assertFalse(others.getJSONObject(1).has("items"));
+        assertEquals("BACKEND_MISSING", others.getJSONObject(2).getJSONObject("error").getString("kind"));
+        assertEquals(0, out.list((directory, name) -> name.startsWith("running")).length);
+    }
+
+    @Test
+    public void aProviderThatEndedTheProcessIsARowOfTheNextResult() throws Exception {
+        backend.providers = Arrays.asList("cpu", "fatal", "fast");
+        Job job = Job.sample(Packs.manifest(new Pack.Folder(pack)), 1, 1, backend.providers);
+        new CrashMark(out).set("fatal"); // what the process leaves behind
+        JSONObject row = run(job).getJSONArray("providers").getJSONObject(0);
+        assertEquals("fatal", row.getString("provider"));
+        assertTrue(row.getJSONObject("error").getString("message").contains("the app ended while it ran"));
+        assertEquals("the one after it is run", "fast", backend.opened);
+        assertTrue("and it is tried again the time after", run(job).getJSONArray("providers").getJSONObject(0)
+                .isNull("error"));
+    }
+
+    @Test
+    public void aJobNamesItsProviders() throws Exception {
+        backend.providers = Arrays.asList("cpu", "fast");
+        String json = "{'schema_version': 1, 'id': 'j', 'threads': 1, 'items': [{'input': 'in.png'}], 'providers': ";
+        write("job.json", json + "['fast', 'other']}");
+        JSONObject result = run(null);
+        assertEquals("fast", result.getJSONObject("runtime").getString("provider"));
+        assertEquals("PROVIDER_MISSING", result.getJSONArray("providers").getJSONObject(0).getJSONObject("error")
+                .getString("kind"));
+        write("job.json", json + "['other']}");
+        failure(null, "PROVIDER_MISSING");
+        write("job.json", json + "[]}");
+        result = run(null);
+        assertEquals("cpu", result.getJSONObject("runtime").getString("provider"));
+        assertFalse(result.has("providers"));
+        assertFalse(result.getJSONObject("runtime").has("operators"));
+        backend.broken.put("library", new UnsatisfiedLinkError("libfake.so"));
+        assertEquals(Collections.singletonList("cpu"), JobRunner.providersOf(backend));
     }
 
     @Test(timeout = 20000)

@@ -8,13 +8,18 @@ import java.io.File;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
+import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.tensorflow.lite.Interpreter;
 import org.tensorflow.lite.Tensor;
 import org.tensorflow.lite.TensorFlowLite;
 
-/** LiteRT (TensorFlow Lite) on the CPU, with XNNPACK. Its library comes from Google's Maven repository. */
+/**
+ * LiteRT (TensorFlow Lite). Its library comes from Google's Maven repository. On the CPU it computes with XNNPACK, which
+ * is its default; {@code builtin} are its own kernels, {@code nnapi} is Android's interface to accelerators.
+ */
 public final class LiteRtBackend implements Backend {
     @Override
     public String name() {
@@ -27,10 +32,31 @@ public final class LiteRtBackend implements Backend {
     }
 
     @Override
+    public List<String> providers() {
+        return Arrays.asList(CPU, "builtin", "nnapi");
+    }
+
+    @Override
     public Session open(File model, Manifest manifest, int threads) throws SegmentationException {
+        return open(model, manifest, threads, CPU);
+    }
+
+    @Override
+    public Session open(File model, Manifest manifest, int threads, String provider) throws SegmentationException {
+        if (!providers().contains(provider)) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.PROVIDER_MISSING,
+                    "LiteRT has no provider " + provider + ", it has " + providers());
+        }
         Interpreter interpreter = null;
         try {
-            interpreter = new Interpreter(model, new Interpreter.Options().setNumThreads(threads));
+            Interpreter.Options options = new Interpreter.Options().setNumThreads(threads);
+            if (provider.equals("builtin")) {
+                options.setUseXNNPACK(false);
+            } else if (provider.equals("nnapi")) {
+                options.setUseNNAPI(true);
+            }
+            interpreter = new Interpreter(model, options);
             interpreter.allocateTensors();
             return new LiteRtModel(interpreter, manifest);
         } catch (IllegalArgumentException | IllegalStateException error) {
@@ -39,7 +65,8 @@ public final class LiteRtBackend implements Backend {
             }
             throw new SegmentationException(
                     SegmentationException.Kind.MODEL_REFUSED,
-                    "LiteRT cannot load " + manifest.modelFile + ": " + error.getMessage(), error);
+                    "LiteRT cannot load " + manifest.modelFile + (provider.equals(CPU) ? "" : " on " + provider) + ": "
+                            + error.getMessage(), error);
         }
     }
 

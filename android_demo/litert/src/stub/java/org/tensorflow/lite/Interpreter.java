@@ -8,6 +8,14 @@ public final class Interpreter implements AutoCloseable {
         public Options setNumThreads(int numThreads) {
             throw new UnsupportedOperationException("stub");
         }
+
+        public Options setUseXNNPACK(boolean useXNNPACK) {
+            throw new UnsupportedOperationException("stub");
+        }
+
+        public Options setUseNNAPI(boolean useNNAPI) {
+            throw new UnsupportedOperationException("stub");
+        }
     }
 
     public Interpreter(File modelFile, Options options) {

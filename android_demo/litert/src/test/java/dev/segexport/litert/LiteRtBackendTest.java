@@ -36,10 +36,14 @@ public class LiteRtBackendTest {
     }
 
     private Segmenter open(byte[] content, String output) throws Exception {
+        return open(content, output, "cpu");
+    }
+
+    private Segmenter open(byte[] content, String output, String provider) throws Exception {
         File model = folder.newFile();
         Files.write(model.toPath(), content);
         String json = Manifests.channelsLast(Manifests.json("litert", 2, 1, output), 1, 2);
-        return Segmenter.open(new LiteRtBackend(), model, Manifests.parse(json), 3);
+        return Segmenter.open(new LiteRtBackend(), model, Manifests.parse(json), 3, provider);
     }
 
     @Test
@@ -56,6 +60,20 @@ public class LiteRtBackendTest {
                 assertEquals(3, Interpreter.last.threads);
             }
         }
+    }
+
+    @Test
+    public void providersAreOptionsOfTheInterpreter() throws Exception {
+        assertEquals("cpu", new LiteRtBackend().providers().get(0));
+        for (String provider : new LiteRtBackend().providers()) {
+            open(new byte[] {1}, LOGITS, provider).close();
+            assertEquals(provider, !provider.equals("builtin"), Interpreter.last.xnnpack);
+            assertEquals(provider, provider.equals("nnapi"), Interpreter.last.nnapi);
+        }
+        SegmentationException error =
+                assertThrows(SegmentationException.class, () -> open(new byte[] {1}, LOGITS, "gpu"));
+        assertEquals(SegmentationException.Kind.PROVIDER_MISSING, error.kind());
+        assertTrue(error.getMessage(), error.getMessage().contains("no provider gpu, it has [cpu, builtin, nnapi]"));
     }
 
     @Test

@@ -11,9 +11,21 @@ import java.util.Map;
 public final class Interpreter implements AutoCloseable {
     public static class Options {
         int threads;
+        boolean xnnpack = true;
+        boolean nnapi;
 
         public Options setNumThreads(int numThreads) {
             threads = numThreads;
+            return this;
+        }
+
+        public Options setUseXNNPACK(boolean useXNNPACK) {
+            xnnpack = useXNNPACK;
+            return this;
+        }
+
+        public Options setUseNNAPI(boolean useNNAPI) {
+            nnapi = useNNAPI;
             return this;
         }
     }
@@ -25,12 +37,16 @@ public final class Interpreter implements AutoCloseable {
     public static boolean runs = true;
 
     public final int threads;
+    public final boolean xnnpack;
+    public final boolean nnapi;
 
     public Interpreter(File modelFile, Options options) {
         if (modelFile.length() == 0) {
             throw new IllegalArgumentException("the model is not a valid Flatbuffer");
         }
         threads = options.threads;
+        xnnpack = options.xnnpack;
+        nnapi = options.nnapi;
         last = this;
     }
 

@@ -5,21 +5,42 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OnnxValue;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
+import ai.onnxruntime.OrtProvider;
 import ai.onnxruntime.OrtSession;
 import dev.segexport.core.Backend;
 import dev.segexport.core.Manifest;
 import dev.segexport.core.OutputTensor;
 import dev.segexport.core.SegmentationException;
 import java.io.File;
+import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Paths;
+import java.util.ArrayList;
 import java.util.Collections;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
+import org.json.JSONArray;
+import org.json.JSONException;
+import org.json.JSONObject;
 
-/** ONNX Runtime on the CPU. */
+/** ONNX Runtime on the CPU, or on another provider that its library has. */
 public final class OrtBackend implements Backend {
+    private static final Map<String, OrtProvider> KNOWN = new TreeMap<>();
+
+    static {
+        KNOWN.put("xnnpack", OrtProvider.XNNPACK);
+        KNOWN.put("nnapi", OrtProvider.NNAPI);
+        KNOWN.put("qnn", OrtProvider.QNN);
+    }
+
     @Override
     public String name() {
         return "ONNX Runtime";
@@ -30,19 +51,108 @@ public final class OrtBackend implements Backend {
         return "onnx";
     }
 
+    /** Those of the library: NNAPI and XNNPACK in the official AAR, QNN in the one that is built for it. */
+    @Override
+    public List<String> providers() {
+        Set<OrtProvider> available = OrtEnvironment.getAvailableProviders();
+        List<String> providers = new ArrayList<>();
+        providers.add(CPU);
+        for (Map.Entry<String, OrtProvider> known : KNOWN.entrySet()) {
+            if (available.contains(known.getValue())) {
+                providers.add(known.getKey());
+            }
+        }
+        return providers;
+    }
+
     @Override
     public Session open(File model, Manifest manifest, int threads) throws SegmentationException {
+        return open(model, manifest, threads, CPU);
+    }
+
+    @Override
+    public Session open(File model, Manifest manifest, int threads, String provider) throws SegmentationException {
+        return open(model, manifest, threads, provider, null);
+    }
+
+    /** @param profile where the profile's file begins its name; null for none */
+    private OrtModel open(File model, Manifest manifest, int threads, String provider, File profile)
+            throws SegmentationException {
+        if (!providers().contains(provider)) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.PROVIDER_MISSING,
+                    "ONNX Runtime of this app has no provider " + provider + ", it has " + providers());
+        }
         OrtEnvironment environment = OrtEnvironment.getEnvironment();
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(threads);
             options.setInterOpNumThreads(1);
             options.addConfigEntry("session.qdqisint8allowed", "1"); // int8 rounds on x86 as it does on ARM
+            if (profile != null) {
+                options.enableProfiling(profile.getPath());
+            }
+            add(options, provider, threads);
             return new OrtModel(environment, environment.createSession(model.getPath(), options), manifest);
         } catch (OrtException error) {
             throw new SegmentationException(
                     SegmentationException.Kind.MODEL_REFUSED,
-                    "ONNX Runtime cannot load " + manifest.modelFile + ": " + error.getMessage(), error);
+                    "ONNX Runtime cannot load " + manifest.modelFile + (provider.equals(CPU) ? "" : " on " + provider)
+                            + ": " + error.getMessage(), error);
         }
+    }
+
+    private static void add(OrtSession.SessionOptions options, String provider, int threads) throws OrtException {
+        switch (provider) {
+            case "xnnpack": // has threads of its own, which those of the session would compete with
+                options.addConfigEntry("session.intra_op.allow_spinning", "0");
+                options.addXnnpack(Collections.singletonMap("intra_op_num_threads", String.valueOf(threads)));
+                return;
+            case "nnapi":
+                options.addNnapi();
+                return;
+            case "qnn": // Hexagon, the processor for neural networks in Snapdragon chips
+                options.addQnn(Collections.singletonMap("backend_path", "libQnnHtp.so"));
+                return;
+            default:
+                return;
+        }
+    }
+
+    /** From the profile of one run. */
+    @Override
+    public Map<String, Integer> operators(
+            File model, Manifest manifest, String provider, float[] nchw, int height, int width, File scratch)
+            throws SegmentationException {
+        OrtModel opened = open(model, manifest, 1, provider, new File(scratch, "profile"));
+        String profile = null;
+        try {
+            opened.run(nchw, height, width);
+            profile = opened.session.endProfiling();
+            return counted(new String(Files.readAllBytes(Paths.get(profile)), StandardCharsets.UTF_8));
+        } catch (OrtException | IOException | JSONException error) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.RUN_FAILED, "ONNX Runtime's profile: " + error.getMessage(), error);
+        } finally {
+            opened.close();
+            if (profile != null) {
+                new File(profile).delete();
+            }
+        }
+    }
+
+    private static Map<String, Integer> counted(String profile) throws JSONException {
+        Map<String, Integer> counts = new TreeMap<>();
+        JSONArray events = new JSONArray(profile);
+        for (int i = 0; i < events.length(); i++) {
+            JSONObject ran = events.getJSONObject(i).optJSONObject("args");
+            String provider = ran == null ? "" : ran.optString("provider");
+            if (!provider.isEmpty() && events.getJSONObject(i).getString("name").endsWith("_kernel_time")) {
+                String name = provider.replace("ExecutionProvider", "").toLowerCase(Locale.ROOT);
+                Integer before = counts.get(name);
+                counts.put(name, before == null ? 1 : before + 1);
+            }
+        }
+        return counts;
     }
 
     private static final class OrtModel implements Session {
