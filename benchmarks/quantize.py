@@ -43,7 +43,8 @@ def rows(report) -> list[dict]:
     found = []
     for export in report.model_dump(mode="json")["exports"]:
         audit = next((check for check in export["checks"] if check["name"] == "audit.precision"), {})
-        found.append({"name": export["name"], **{key: export.get(key) for key in KEPT}, "fused": audit.get("value")})
+        fused = None if export["precision"] in ("w8", "w4") else audit.get("value")  # these count operators
+        found.append({"name": export["name"], **{key: export.get(key) for key in KEPT}, "fused": fused})
     return found
 
 
