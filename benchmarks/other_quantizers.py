@@ -1,0 +1,241 @@
+"""Compares segexport's quantization with other tools' on the same model, images and check, in one run.
+
+    python benchmarks/other_quantizers.py MODEL DATA [--slim PYTHON] [--label-map FILE] [--limit N] [-o results.json]
+
+Rows: fp32 and int8, plain (to nearest) and compensated, w4a8, and LiteRT's int8 by segexport; ONNX Runtime's
+`quantize_static` (MinMax, Percentile, Entropy; QDQ, per channel, as its documentation recommends for CPUs); NNCF's
+PTQ in OpenVINO (toolchain nncf) beside our int8 in OpenVINO; MNN's own quantizer (EMA) beside our int8 in MNN; and
+PaddleSlim's `quant_post_static`, with PYTHON that has paddleslim. All calibrate on the same images of the train split
+and are checked on the val split; times are taken in turn with the fp32 ONNX export's, on one thread. `seconds` and
+`peak_bytes` are those of the quantization alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from quantize import rows, table
+from stamped import save
+
+import segexport
+from segexport import preprocess
+from segexport.artifact import file_entry, read_artifact, write_artifact
+from segexport.data.dataset import Dataset
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.store import Store
+from segexport.recipe.calibration import Calibration
+from segexport.spec import Precision
+from segexport.toolchain.catalog import toolchain
+from segexport.toolchain.environments import installed
+from segexport.ui.console import Console
+
+OURS = {
+    "int8-nearest": {"to": "onnx", "precision": "int8", "calibration": {"rounding": "nearest"}},
+    "int8": {"to": "onnx", "precision": "int8"},
+    "int8-bias": {"to": "onnx", "precision": "int8", "calibration": {"bias_correction": True}},
+    "w4a8": {"to": "onnx", "precision": "w4a8"},
+    "openvino-int8": {"to": "openvino", "precision": "int8"},
+    "openvino-nncf": {"to": "openvino", "precision": "int8", "quantizer": "nncf"},
+    "mnn-int8": {"to": "mnn", "precision": "int8"},
+    "litert-int8": {"to": "litert", "precision": "int8"},
+}
+ORT = {"ort-minmax": "MinMax", "ort-percentile": "Percentile", "ort-entropy": "Entropy"}
+_ORT_SCRIPT = """
+import sys, glob, json, resource, time
+import numpy as np
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+fp32, out, images, name, method = sys.argv[1:]
+class Reader(CalibrationDataReader):
+    def __init__(self):
+        self.files = iter(sorted(glob.glob(images + "/*.npy")))
+    def get_next(self):
+        file = next(self.files, None)
+        return None if file is None else {name: np.load(file)}
+start = time.monotonic()
+quant_pre_process(fp32, out + ".pre.onnx", skip_symbolic_shape=True)
+quantize_static(out + ".pre.onnx", out, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                calibrate_method=CalibrationMethod[method])
+print(json.dumps({"seconds": time.monotonic() - start,
+                  "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
+"""
+_SLIM_SCRIPT = """
+import sys, glob, json, resource, time, os
+import numpy as np, paddle
+from paddleslim.quant import quant_post_static
+
+folder, model, params, out, images, name = sys.argv[1:]
+paddle.enable_static()
+def reader():
+    for file in sorted(glob.glob(images + "/*.npy")):
+        yield {name: np.load(file)}
+start = time.monotonic()
+quant_post_static(paddle.static.Executor(paddle.CPUPlace()), folder, out, model_filename=model, params_filename=params,
+                  data_loader=reader, batch_nums=None, algo="hist", onnx_format=True, is_full_quantize=False,
+                  weight_quantize_type="channel_wise_abs_max")
+print(json.dumps({"seconds": time.monotonic() - start,
+                  "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
+"""
+
+
+_MNN_SCRIPT = """
+import json, resource, sys, time
+import _tools
+
+model, out, config = sys.argv[1:]
+start = time.monotonic()
+_tools.mnnquant(["mnnquant", model, out, config])
+print(json.dumps({"seconds": time.monotonic() - start,
+                  "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
+"""
+
+
+class Bench:
+    """One model, one set of calibration images, and a folder for what the tools write."""
+
+    def __init__(self, model: Path, data: Path, limit: int | None, label_map: Path | None, folder: Path) -> None:
+        self.folder, self.model, self.data, self.limit = folder, model, data, limit
+        self.label_map = label_map
+        self.source = import_model(model, ImportOptions(), Store(folder / "store"))
+        self.images = folder / "images"
+        self.images.mkdir()
+        chosen = Dataset.open(data, "train").subset(Calibration().images, 0).read_for(self.source.manifest.preprocess)
+        for index, sample in enumerate(chosen):
+            tensor, _ = preprocess.example(self.source.manifest.preprocess, sample.image)
+            np.save(self.images / f"{index:04d}.npy", tensor)
+            cv2.imwrite(str(self.images / f"{index:04d}.png"), sample.image[:, :, ::-1])
+        self.costs: dict[str, dict] = {}
+        self.made: list[Path] = []
+
+    def ours(self) -> None:
+        """Makes every export of segexport, each with its cost."""
+        for name, options in {"fp32": {}, "mnn-fp32": {"to": "mnn"}, **OURS}.items():
+            out = self.folder / name
+            recipe = {"to": "onnx", "precision": "fp32", **options}
+            command = [sys.executable, __file__, "--one", json.dumps(recipe), str(self.model), str(self.data), str(out)]
+            self._ran(name, command, out)
+        self.made.remove(self.folder / "mnn-fp32")
+
+    def onnx_runtime(self) -> None:
+        fp32 = self.folder / "fp32/model.onnx"
+        for name, method in ORT.items():
+            out = self.folder / f"{name}.onnx"
+            image = self.source.manifest.image.name
+            command = [sys.executable, "-c", _ORT_SCRIPT, str(fp32), str(out), str(self.images), image, method]
+            self._ran(name, command, out)
+
+    def mnn(self) -> None:
+        """MNN's own quantizer, with the preprocessing in its terms."""
+        contract, shape = self.source.manifest.preprocess, self.source.manifest.image.shape
+        config = {"format": contract.color.upper(), "width": shape[3], "height": shape[2], "path": str(self.images)}
+        config |= {"mean": [value / contract.scale for value in contract.mean]}
+        config |= {"normal": [contract.scale / value for value in contract.std]}
+        config |= {"used_image_num": Calibration().images, "feature_quantize_method": "EMA", "batch_size": 1}
+        config |= {"weight_quantize_method": "MAX_ABS", "quant_bits": 8, "input_type": "image"}
+        (self.folder / "mnn.json").write_text(json.dumps(config))
+        before, out = self.folder / "mnn-fp32", self.folder / "mnn-own"
+        out.mkdir()
+        found = installed(toolchain("mnn"))
+        if found is None:
+            self.costs["mnn-own"] = {"error": "toolchain mnn is not installed"}
+            return
+        paths = [str(before / "model.mnn"), str(out / "model.mnn"), str(self.folder / "mnn.json")]
+        self._ran("mnn-own", [str(found.python), "-c", _MNN_SCRIPT, *paths], out / "model.mnn")
+        if (out / "model.mnn").is_file():
+            manifest = read_artifact(before).manifest
+            target = manifest.target.model_copy(update={"precision": Precision.INT8})
+            write_artifact(
+                out, manifest.model_copy(update={"files": (file_entry(out, "model.mnn"),), "target": target})
+            )
+            self.made[-1] = out
+
+    def paddleslim(self, python: Path) -> None:
+        program, out = next(self.model.glob("*.pdmodel")), self.folder / "slim"
+        files = [str(self.model), program.name, program.with_suffix(".pdiparams").name, str(out), str(self.images)]
+        self._ran("paddleslim", [str(python), "-c", _SLIM_SCRIPT, *files, self.source.manifest.image.name], out)
+        if out.is_dir():
+            deploy = self.model / "deploy.yaml"
+            if deploy.is_file():
+                shutil.copy(deploy, out)
+            segexport.export(out, self.folder / "paddleslim", to="onnx", precision="int8")
+            self.made[-1] = self.folder / "paddleslim"
+
+    def check(self, seconds: float) -> list[dict]:
+        report = segexport.check(
+            self.made, reference=self.model, data=self.data, limit=self.limit, label_map=self.label_map,
+            latency_seconds=seconds, feedback=Console(quiet=True),
+        )  # fmt: skip
+        return [{**row, **self.costs.get(row["name"], {})} for row in rows(report)]
+
+    def _ran(self, name: str, command: list[str], out: Path) -> None:
+        """Runs a tool; keeps its cost, or the end of its error."""
+        try:
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+        except subprocess.TimeoutExpired:
+            self.costs[name] = {"error": "no end within an hour"}
+            return
+        if ended.returncode or not out.exists():
+            lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()] or ["no message"]
+            self.costs[name] = {"error": f"exit {ended.returncode}: {lines[-1][:200]}"}
+            print(name, self.costs[name]["error"], flush=True)
+            return
+        self.costs[name] = json.loads(ended.stdout.splitlines()[-1])
+        self.made.append(out)
+
+
+def one(recipe: dict, model: Path, data: Path, out: Path) -> None:
+    """Makes one export in this process and prints its cost."""
+    options = dict(recipe)
+    calibration = options.pop("calibration", {})
+    more = [f"calibration.{key}={json.dumps(value)}" for key, value in calibration.items()]
+    more += [f"{key}={value}" for key, value in options.items() if key not in ("to", "precision")]
+    start = time.monotonic()
+    images = data if options["precision"] != "fp32" else None
+    segexport.export(
+        model, out, to=options["to"], precision=options["precision"], calibration=images, option=tuple(more)
+    )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10
+    print(json.dumps({"seconds": time.monotonic() - start, "peak_bytes": peak}))
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--one"]:
+        one(json.loads(sys.argv[2]), *map(Path, sys.argv[3:]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--label-map", type=Path, help="YAML: class of the model -> class of the data")
+    parser.add_argument("--slim", type=Path, help="a Python with paddleslim and paddlepaddle")
+    parser.add_argument("--limit", type=int, help="images of the val split")
+    parser.add_argument("--seconds", type=float, default=120.0, help="for all latencies together")
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(given.model.resolve(), given.data.resolve(), given.limit, given.label_map, Path(scratch))
+        bench.ours()
+        bench.onnx_runtime()
+        bench.mnn()
+        if given.slim:
+            bench.paddleslim(given.slim)
+        found = bench.check(given.seconds)
+        failed = {name: cost["error"] for name, cost in bench.costs.items() if "error" in cost}
+    print(table(found), json.dumps(failed, indent=1), sep="\n")
+    if given.output:
+        save(given.output, {"model": given.model.name, "rows": found, "failed": failed})
+
+
+if __name__ == "__main__":
+    main()
