@@ -15,7 +15,7 @@ from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.recipe.calibration import Calibration
-from segexport.spec import Format
+from segexport.spec import Format, ImageStatistics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ class Calibrate:
     """Observes activation ranges and writes them to `ranges.json` beside the unchanged program."""
 
     kind = "calibrate"
-    version = "1"
+    version = "2"
     accepts = Format.PADDLE
     produces = Format.PADDLE
     needs = ("paddle2onnx", "onnx", "onnxruntime")
@@ -49,7 +49,7 @@ class Calibrate:
         found = where_it_rounds(source, self.params.model_copy(update={"rounding": "nearest"}), context)
         graph = program.read(source.file("model"), source.file("params"))
         files = (file_entry(out_dir, path.name, role) for role, path in zip(_ROLES, graph.write(out_dir), strict=True))
-        lineage = lineage_entry(self, context.key, found.notes)
+        lineage = lineage_entry(self, context.key, found.notes, found.calibrated_on)
         return source.manifest.model_copy(
             update={
                 "files": (*files, found.ranges.write(out_dir)),
@@ -68,12 +68,14 @@ class Rounding(NamedTuple):
         whole: Convolution output -> integer weights, if they were rounded with compensation; a channel with a negative
             BatchNorm scale has the opposite sign.
         notes: Notes for the lineage.
+        calibrated_on: Statistics of the calibration images, if there was a calibration.
     """
 
     ranges: Ranges
     weights: frozenset[str]
     whole: dict[str, np.ndarray]
     notes: tuple[str, ...]
+    calibrated_on: ImageStatistics | None = None
 
 
 def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: StepContext) -> Rounding:
@@ -106,4 +108,5 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
-    return Rounding(ranges, weights, whole, (*notes, *(note for note in done.notes if is_warning(note))))
+    notes += (note for note in done.notes if is_warning(note))
+    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on)

@@ -27,7 +27,7 @@ from segexport.measure.calibration_stability import stability_note
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.recipe.calibration import Calibration
-from segexport.spec import Format, Precision
+from segexport.spec import Format, ImageStatistics, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,7 @@ class QuantizationResult:
         ranges: Range of each rounded activation, by ONNX name.
         chosen: Names of the operators that compute in int8.
         whole: Operator name -> integer weights as stored in ONNX, for weights rounded with compensation.
+        calibrated_on: Statistics of the calibration images.
     """
 
     answer: dict[str, Any]
@@ -51,13 +52,14 @@ class QuantizationResult:
     chosen: frozenset[str]
     notes: tuple[str, ...]
     whole: dict[str, np.ndarray]
+    calibrated_on: ImageStatistics
 
 
 class QuantizeOnnx:
     """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "8"
+    version = "9"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -90,7 +92,7 @@ class QuantizeOnnx:
         if source.manifest.target.precision is Precision.INT8:
             return _as_it_is(self, source, out_dir, context)
         done = quantize(source, out_dir / "model.onnx", self.params, context)
-        lineage = lineage_entry(self, context.key, done.notes)
+        lineage = lineage_entry(self, context.key, done.notes, done.calibrated_on)
         precision = Precision.INT8 if self.params.weight_bits == 8 else Precision.W4A8
         return onnx_manifest(source, out_dir, done.answer, precision, lineage)
 
@@ -104,7 +106,8 @@ def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context:
 def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, context: StepContext) -> QuantizationResult:
     """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; raises as `QuantizeOnnx.run`."""
     data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
-    notes = list(checked_images(data, source))
+    checked = checked_images(data, source)
+    notes = list(checked.notes)
     trained = Ranges.of(source)
     options = params.model_dump(mode="json") | {"images": len(data)}
     if params.weight_bits == 4:
@@ -147,7 +150,8 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
     if begun["tensors"]:
         notes.append(stability_note(found["half_scales"], len(data)))
     ranges = Ranges.model_validate({"tensors": found["ranges"]})
-    return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes), whole)
+    chosen, told = frozenset(found["chosen"]), (*answer["notes"], *notes)
+    return QuantizationResult(answer, ranges, chosen, told, whole, checked.statistics)
 
 
 def fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:

@@ -27,7 +27,7 @@ class StoreWeights:
     """Rounds the weights of convolutions and matrix products; needs images unless each is rounded to the nearest."""
 
     kind = "onnx_weights"
-    version = "1"
+    version = "2"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -60,11 +60,12 @@ class StoreWeights:
         precision = Precision.W4 if self.params.weight_bits == 4 else Precision.W8
         require_float(source, precision.value)
         options, out = self.params.model_dump(mode="json"), out_dir / "model.onnx"
-        data, notes = None, []
+        data, checked, notes = None, None, []
         if self.uses_data:
             drawn = context.images("the rounding of weights").subset(self.params.images, context.seed)
             data = drawn.read_for(source.manifest.preprocess)
-            notes += checked_images(data, source)
+            checked = checked_images(data, source)
+            notes += checked.notes
             options["images"] = len(data)
         gains: list[float] = []
         with (
@@ -88,4 +89,5 @@ class StoreWeights:
                     bar.advance(0 if data else 1)
             answer, _ = run.call("save", {"out": str(out)}, timeout_s=context.timeout_s)
         notes += [how_rounded(gains, options), *answer["notes"]]
-        return onnx_manifest(source, out_dir, answer, precision, lineage_entry(self, context.key, tuple(notes)))
+        seen = None if checked is None else checked.statistics
+        return onnx_manifest(source, out_dir, answer, precision, lineage_entry(self, context.key, tuple(notes), seen))

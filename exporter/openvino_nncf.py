@@ -24,7 +24,7 @@ class QuantizeWithNncf:
     """Converts fp32 to int8: asymmetric activations, symmetric weights per channel, corrected biases."""
 
     kind = "openvino_nncf"
-    version = "2"
+    version = "3"
     accepts = Format.OPENVINO
     produces = Format.OPENVINO
     needs = _TOOLS
@@ -54,7 +54,8 @@ class QuantizeWithNncf:
         require_float(source, "NNCF")
         data = context.images("int8 calibration").subset(self.params.images, context.seed)
         data = data.read_for(source.manifest.preprocess)
-        notes = list(checked_images(data, source))
+        checked = checked_images(data, source)
+        notes = list(checked.notes)
         with (
             tempfile.TemporaryDirectory(dir=out_dir) as scratch,
             Worker(WORKERS / "nncf_worker.py", needs=_TOOLS, threads=context.threads, name="nncf") as worker,
@@ -70,5 +71,5 @@ class QuantizeWithNncf:
             asked = {"out": str(out_dir / MODEL), "fast_bias_correction": self.params.fast_bias_correction}
             answer, _ = worker.call("quantize", asked, timeout_s=context.timeout_s)
         notes.insert(0, f"int8: {answer['rounded']} roundings by NNCF {answer['nncf']}, {len(data)} images")
-        lineage = lineage_entry(self, context.key, tuple(notes))
+        lineage = lineage_entry(self, context.key, tuple(notes), checked.statistics)
         return openvino_manifest(source, out_dir, Precision.INT8, answer["openvino"], lineage)

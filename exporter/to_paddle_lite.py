@@ -42,7 +42,7 @@ class ToPaddleLite:
     """Converts a Paddle program to `model.nb` (ARM) and `model.x86.nb` (the twin) with Paddle-Lite's Opt."""
 
     kind = "to_paddle_lite"
-    version = "17"
+    version = "18"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -89,6 +89,7 @@ class ToPaddleLite:
         original = program.read(source.file("model"), source.file("params"))
         for_arm = for_x86 = original
         more: list[str] = []
+        calibrated_on = None
         precision = self.params.precision
         if is_quantized(original):
             precision = _of_quantized(precision, source)
@@ -97,12 +98,14 @@ class ToPaddleLite:
             for_x86, _ = with_int8_arithmetic(found.program, found.ranges, found.weights)
         elif precision is Precision.INT8:
             found = self._found(source, context)
+            calibrated_on = found.calibrated_on
             rounded, magnitudes = with_whole_weights(original, found.whole)
             for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
             for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
             more += found.notes
         elif self._compensates and Ranges.of(source) is None:  # trained weights keep their nearest rounding
             found = self._found(source, context)
+            calibrated_on = found.calibrated_on
             for_arm = for_x86 = with_whole_weights(original, found.whole)[0]
             more = [f"the weights of {len(found.whole)} convolutions are rounded with compensation"]
         notes = self._compile("arm", for_arm, out_dir / "model", context)
@@ -123,7 +126,7 @@ class ToPaddleLite:
                 "outputs": tuple(_int32_mask(spec) for spec in before.outputs),
                 "target": TargetDevice(arch="arm64", precision=precision, min_runtime_version=LITE_VERSION),
                 "requires": requires,
-                "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
+                "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes), calibrated_on)),
                 "sample": None,
             }
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, field_validator, model_serializer
 
 from segexport.errors import (
     AlteredError,
@@ -22,7 +22,18 @@ from segexport.errors import (
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 from segexport.pipeline.entry_points import maker
-from segexport.spec import Format, Frozen, Label, Postprocess, Precision, Preprocess, TaskName, TensorSpec, Tiles
+from segexport.spec import (
+    Format,
+    Frozen,
+    ImageStatistics,
+    Label,
+    Postprocess,
+    Precision,
+    Preprocess,
+    TaskName,
+    TensorSpec,
+    Tiles,
+)
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -58,6 +69,15 @@ class LineageEntry(Frozen):
     key: str = ""
     tools: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...; some are `warning`s
+    calibrated_on: ImageStatistics | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omits `calibrated_on` of steps without calibration."""
+        content = handler(self)
+        if self.calibrated_on is None:
+            content.pop("calibrated_on", None)
+        return content
 
     @property
     def warnings(self) -> tuple[str, ...]:

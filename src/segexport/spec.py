@@ -380,6 +380,29 @@ class Preprocess(Finite):
         return content
 
 
+class ImageStatistics(Finite):
+    """Statistics of preprocessed images, to tell whether others are of the same kind.
+
+    Attributes:
+        images: Number of images.
+        mean, sd: Mean and standard deviation over the images of each statistic: the mean of each channel, the standard
+            deviation of each channel, the mean absolute difference of neighbouring pixels, and the difference of the
+            first and the last channel's means.
+    """
+
+    images: int = Field(gt=0)
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_each(self) -> ImageStatistics:
+        if len(self.mean) != len(self.sd) or len(self.mean) < 4:
+            raise ValueError(
+                f"{len(self.mean)} means and {len(self.sd)} standard deviations: one of each per statistic"
+            )
+        return self
+
+
 class Lanes(Finite):
     """Computes lanes from a binary segmentation and an embedding in which the pixels of a lane are close together.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit_export
 from segexport.check.build_report import conclude
+from segexport.check.calibration_domain import CalibrationDomain
 from segexport.check.counting import count_exports
-from segexport.check.request import CheckRequest
+from segexport.check.request import CheckRequest, Probe
 from segexport.check.sessions import RunningExport, in_each_runtime, open_exports, open_model
 from segexport.check.shown_images import draw_images
 from segexport.check.timing import time_models
@@ -64,11 +65,12 @@ def measure(request: CheckRequest) -> Measurement:
         opened = [export.opened for export in running]
         scorer = task.scorer(model.manifest, data, classes, options.worst_images)
         comparison = parity.compare(own, opened, data, scorer, progress=request.progress)
+        probes = (*request.probes, CalibrationDomain(request.all_data))
         for export in running:
             counts = comparison.exports[export.model.name]
             export.counts, export.error, export.info = counts, counts.error, export.opened.session.info
             export.shown = draw_images(request, export.model.name, counts, comparison.reference, scorer)
-            _ask(request, export)
+            _ask(probes, export)
 
         def anew(model: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
             chosen = replace(data, entries=tuple(data.entries[index] for index in images))
@@ -144,11 +146,11 @@ def _try_reference(
                 one.more.append(check)
 
 
-def _ask(request: CheckRequest, export: RunningExport) -> None:
+def _ask(probes: Iterable[Probe], export: RunningExport) -> None:
     """Runs the probes in order, up to the first error."""
     if export.error is None:
         with capture_error(export):
-            for probe in request.probes:
+            for probe in probes:
                 export.more += probe(export.export, export.opened.session)
 
 

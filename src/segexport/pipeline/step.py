@@ -13,7 +13,7 @@ from segexport.errors import EnvironmentMissingError, RecipeError
 from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.progress import Progress, silent
-from segexport.spec import Format, Frozen
+from segexport.spec import Format, Frozen, ImageStatistics
 
 if TYPE_CHECKING:
     from segexport.data.dataset import Dataset
@@ -118,7 +118,9 @@ def _version(module: str) -> str:
         return ""
 
 
-def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageEntry:
+def lineage_entry(
+    step: Step, key: str, notes: tuple[str, ...] = (), calibrated_on: ImageStatistics | None = None
+) -> LineageEntry:
     """The lineage entry of `step` for the manifest of its output."""
     return LineageEntry(
         step=step.kind,
@@ -127,6 +129,7 @@ def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageE
         key=key,
         tools=tool_versions(step.needs),
         notes=notes,
+        calibrated_on=calibrated_on,
     )
 
 
