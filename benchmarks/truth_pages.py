@@ -1,4 +1,4 @@
-"""Formats the rows of `truth_table.py` as a page of the documentation, and as an HTML page whose table can be sorted."""
+"""Formats the rows of `truth_table.py` as a page of the documentation and as an HTML page with a table to sort."""
 
 from __future__ import annotations
 

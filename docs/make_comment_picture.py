@@ -1,4 +1,4 @@
-"""Renders the comment of a report to a picture: `python docs/make_comment_picture.py REPORT_FOLDER docs/images/comment.png`.
+"""Renders the comment of a report to a picture: `python docs/make_comment_picture.py REPORT_FOLDER PICTURE.png`.
 
 Needs Debian's packages chromium and fonts-noto-color-emoji, and markdown-it-py, which comes with rich. The page has
 GitHub's measures, not its style sheet.
