@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from graphs import Graph
 from installed import require_worker
 from workshop import SIDE, Workshop
 
 from segexport.artifact import ModelArtifact
+from segexport.commands.run import run
 from segexport.errors import Interrupted, UnsupportedModelError
 from segexport.exporter import to_litert, to_mnn, to_ncnn, to_onnx, to_openvino, to_paddle_lite
 from segexport.files.store import Store
@@ -38,6 +40,8 @@ def planted(arguments, arrays):
         return {{"version": "1", "left_out": []}}, []
     if end == "HANG":
         time.sleep(60)
+    if end == "MEMORY":
+        raise MemoryError("Unable to allocate 9 GiB")
     if end:
         os.kill(os.getpid(), getattr(signal, end))
     return real.COMMANDS[{command!r}](arguments, arrays)
@@ -62,7 +66,7 @@ class Planted:
     def ends(self, **ways: list[str]) -> None:
         """By what is asked (an opset, a place; `any`): the signals, one for each time.
 
-        NOTHING: success without a file. HANG: no answer.
+        NOTHING: success without a file. HANG: no answer. MEMORY: an allocation that fails.
         """
         self.plan.write_text(json.dumps({"asked": [], **ways}))
 
@@ -96,15 +100,18 @@ def opt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
     return planted
 
 
-@pytest.fixture(params=["openvino", "mnn", "ncnn", "litert"])
+CONVERTERS = {
+    "openvino": (to_openvino, "openvino_worker", ("openvino",)),
+    "mnn": (to_mnn, "mnn_convert_worker", ("MNN",)),
+    "ncnn": (to_ncnn, "pnnx_worker", ("ncnn", "pnnx")),
+    "litert": (to_litert, "litert_convert_worker", ("ai_edge_litert", "onnx")),
+}
+
+
+@pytest.fixture(params=CONVERTERS)
 def converter(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Planted]:
     """A target's name, and the worker that converts for it."""
-    module, name, needs = {
-        "openvino": (to_openvino, "openvino_worker", ("openvino",)),
-        "mnn": (to_mnn, "mnn_convert_worker", ("MNN",)),
-        "ncnn": (to_ncnn, "pnnx_worker", ("ncnn", "pnnx")),
-        "litert": (to_litert, "litert_convert_worker", ("ai_edge_litert", "onnx")),
-    }[request.param]
+    module, name, needs = CONVERTERS[request.param]
     require_worker(*needs)
     planted = Planted(tmp_path / "workers", name, "convert", "")
     monkeypatch.setattr(module, "WORKERS", planted.folder)
@@ -202,3 +209,33 @@ def test_each_converter_from_onnx_is_judged_by_how_it_ends(source, converter, tm
     planted.ends(any=["SIGKILL"])
     assert built(store, onnx, step).manifest.format == target
     assert planted.asked == ["any", "any"]
+
+
+ROWS = {
+    "openvino": (["SIGKILL", "SIGKILL"], "was killed by SIGKILL during 'convert'"),
+    "mnn": (["NOTHING"], "MNN cannot convert this model"),
+    "ncnn": (["SIGSEGV", "SIGSEGV"], "pnnx cannot convert this model"),
+    "litert": (["MEMORY", "MEMORY"], "the process got no memory during"),
+}
+
+
+def test_a_converter_that_ends_is_an_error_row_and_the_others_go_on(source, tmp_path, monkeypatch):
+    for target, (module, name, needs) in CONVERTERS.items():
+        require_worker(*needs)
+        planted = Planted(tmp_path / f"workers-{target}", name, "convert", "")
+        planted.ends(any=list(ROWS[target][0]))
+        monkeypatch.setattr(module, "WORKERS", planted.folder)
+    recipe = {
+        "model": {"path": "net"},
+        "data": {"path": "images"},
+        "exports": [*({"to": target, "name": target} for target in ROWS), {"to": "onnx", "name": "onnx"}],
+        "check": {"latency_seconds": 0, "worst_images": 0},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    report = run(tmp_path / "recipe.yaml", tmp_path / "out", store=Store(tmp_path / "kept"))
+    found = {row.name: (row.verdict.value, row.error or "") for row in report.exports}
+    assert found["onnx"][0] == "PASS"
+    for target, (_, said) in ROWS.items():
+        assert found[target][0] == "ERROR"
+        assert said in found[target][1]
+        assert not (tmp_path / "out" / "exports" / target).exists()
