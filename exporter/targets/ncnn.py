@@ -15,7 +15,7 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.exporter.inspect import TargetSupport
@@ -53,7 +53,7 @@ class NcnnTarget(ExportTarget):
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
-        onnx = [make_step("to_onnx", {})]
+        onnx = [make_step("parts_first", {}), make_step("to_onnx", {})]
         if recipe.head != "argmax_small":  # masks of that head cannot be computed from the scores at full size
             onnx.insert(0, make_step("argmax_outside", {}))
         if recipe.precision is not Precision.INT8:
@@ -68,14 +68,15 @@ class NcnnTarget(ExportTarget):
         from segexport.exporter.argmax_outside import scores_of
         from segexport.exporter.inspect import Obstacle
         from segexport.exporter.layers import layer_of
+        from segexport.exporter.parts_first import parts_first
 
-        program = scores_of(program)
+        program, _ = parts_first(scores_of(program))
         (found,) = super().verdict_before(program)
-        readers, producers = program.consumers(), program.producers()
+        producers = program.producers()
         lacking = tuple(
             Obstacle(operator=op.type, layer=layer_of(program, op, None, producers), number=number, reason=reason)
             for number, op in enumerate(program.all_ops())
-            if (reason := _lacking(program, op, readers))
+            if (reason := _lacking(program, op))
         )
         if not lacking:
             return (found,)
@@ -87,27 +88,16 @@ class NcnnTarget(ExportTarget):
         return NcnnSide(diagnosed)
 
 
-def _lacking(program: Program, op: Op, readers: Mapping[str, Sequence[Op]]) -> str:
+def _lacking(program: Program, op: Op) -> str:
     """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
     if op.type in _INDEXED:
         return _NO_INDICES
     axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
-    if axes and axes[0] != 0 and not _gives_parts(axes, readers.get(op.output("Out") or "", ())):
+    if axes and axes[0] != 0:
         return _NO_BATCH_AXIS
     out = op.output("Out") or ""
     if out in program.vars and program.vars[out].is_tensor and len(program.shape(out)) > _MOST_AXES:
         return f"ncnn's tensors have at most {_MOST_AXES - 1} axes beside the batch axis"
     return ""
-
-
-def _gives_parts(axes: Sequence[int], readers: Sequence[Op]) -> bool:
-    """Whether all readers take one index of the first axis, and the batch axis comes next: `onnx_parts_first` helps."""
-    return axes[1:2] == [0] and len(readers) > 0 and all(_takes_one(reader) for reader in readers)
-
-
-def _takes_one(op: Op) -> bool:
-    if op.type in ("unbind", "unstack"):
-        return op.attr("axis", 0) == 0
-    return op.type == "slice" and op.attr("axes") == [0] and op.attr("decrease_axis") == [0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
-from onnx_parts_first import take_parts_first
 
 
 def prepare(arguments, _arrays):
@@ -17,7 +16,7 @@ def prepare(arguments, _arrays):
     inferred = shape_inference.infer_shapes(model).graph
     values = (*inferred.value_info, *inferred.input, *inferred.output)
     shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in values}
-    changed = take_parts_first(model.graph, shapes)
+    changed = 0
     for node in model.graph.node:
         names = [attribute.name for attribute in node.attribute]
         if node.op_type != "Split" or len(node.input) > 1 or "split" in names:

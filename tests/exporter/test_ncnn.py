@@ -239,8 +239,11 @@ def test_parts_of_attention_are_taken_before_the_batch_axis_moves(workshop, take
     program, target = attention(taken, heads), target_named("ncnn")
     (verdict,) = target.verdict_before(program)
     assert verdict.support != "no", verdict.obstacles
-    source = workshop.made(make_step("to_onnx", {}), workshop.imported(program, f"{taken}{heads}"))
-    expected, found = outputs(source, OnnxRuntime()), outputs(workshop.made(ToNcnn(), source), NcnnRuntime())
+    imported = workshop.imported(program, f"{taken}{heads}")
+    expected, made = outputs(workshop.made(make_step("to_onnx", {}), imported), OnnxRuntime()), imported
+    for step in target.steps(target.Recipe(to="ncnn")):
+        made = workshop.made(step, made)
+    found = outputs(made, NcnnRuntime())
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
     assert expected.std() > 0.01
 
