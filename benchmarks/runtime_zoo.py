@@ -26,6 +26,7 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
 from segexport.exporter import program as programs
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Program, read_graph
 from segexport.exporter.same_as_source import require_same
 from segexport.exporter.shapes import fix_input_shape
@@ -90,7 +91,7 @@ def filled(graph: Path, work: Path, side: int, store: Store) -> tuple[ModelArtif
     image = next(one for one in ready.feed if one.ndim == 4)
     height, width = image.shape[2:]
     contract = Preprocess(geometry=(Resize(width=width, height=height),))
-    classes = max(2, next((one.shape[1] for one in ready.outputs if one.ndim == 4), 2))
+    classes = num_classes(read_graph(ready.model)) or 2
     labels = tuple(f"class_{index}" for index in range(classes))
     options = ImportOptions(preprocess=contract, labels=labels, mask_output="")
     return import_model(ready.model.parent, options, store), max(height, width)

@@ -55,7 +55,7 @@ class NcnnTarget(ExportTarget):
         assert isinstance(recipe, NcnnExport)
         onnx = [make_step("parts_first", {}), make_step("to_onnx", {})]
         if recipe.head != "argmax_small":  # masks of that head cannot be computed from the scores at full size
-            onnx.insert(0, make_step("argmax_outside", {}))
+            onnx.insert(1, make_step("argmax_outside", {}))
         if recipe.precision is not Precision.INT8:
             return [*onnx, make_step("to_ncnn", {"precision": recipe.precision})]
         calibration = recipe.calibration
