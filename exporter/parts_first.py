@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from segexport.artifact import Manifest, ModelArtifact, file_entry
 from segexport.exporter import program as programs
@@ -117,7 +118,12 @@ def _take(
     rest = [size for axis, size in enumerate(sizes) if axis != taken]
     order = [axis - (axis > taken) for axis in axes[1:]]
     for part, index in parts.items():
-        cut = {"starts": [index * width], "ends": [(index + 1) * width], "axes": [2], "infer_flags": [1]}
+        cut: dict[str, Any] = {
+            "starts": [index * width],
+            "ends": [(index + 1) * width],
+            "axes": [2],
+            "infer_flags": [1],
+        }
         one = build.add("slice", {"Input": whole}, (sizes[0], rows, width), dtype, decrease_axis=[], **cut)
         apart = build.reshape(one, tuple(rest))
         shadow = program.add_var(f"{part}.xshape", (0, *rest), dtype)
