@@ -81,7 +81,13 @@ def test_contents(apk: Path) -> None:
     def has(name: str) -> bool:
         return f"L{name};".encode() in dex
 
-    for name in ("demo/MainActivity", "demo/SelfTestActivity", "demo/FilesProvider", "core/Segmenter"):
+    for name in (
+        "demo/MainActivity",
+        "demo/LiveActivity",
+        "demo/SelfTestActivity",
+        "demo/FilesProvider",
+        "core/Segmenter",
+    ):
         assert has(f"dev/segexport/{name}"), name
     assert has("dev/segexport/ort/OrtBackend") == (flavour == "ort")
     assert has("dev/segexport/lite/LiteBackend") == (flavour == "lite")
@@ -104,7 +110,10 @@ def test_manifest(apk: Path) -> None:
     assert f"sdkVersion:'{versions['MIN_SDK']}'" in badging
     assert f"targetSdkVersion:'{versions['TARGET_SDK']}'" in badging
     assert "launchable-activity: name='dev.segexport.demo.MainActivity'" in badging
-    assert "uses-permission" not in badging  # no network, no storage, no camera
+    asked = re.findall(r"uses-permission: name='([^']+)'", badging)
+    assert asked == ["android.permission.CAMERA"]  # of the live screen; no network, no storage
+    assert "uses-feature-not-required: name='android.hardware.camera'" in badging
+    assert "uses-feature: name='android.hardware.camera" not in badging
     assert "locales: '--_--' 'zh'" in badging
 
 

@@ -15,6 +15,30 @@ public class Activity extends android.view.ContextThemeWrapper {
         throw new UnsupportedOperationException("stub");
     }
 
+    protected void onResume() {
+        throw new UnsupportedOperationException("stub");
+    }
+
+    protected void onPause() {
+        throw new UnsupportedOperationException("stub");
+    }
+
+    protected void onSaveInstanceState(android.os.Bundle outState) {
+        throw new UnsupportedOperationException("stub");
+    }
+
+    public void onRequestPermissionsResult(int requestCode, String[] permissions, int[] grantResults) {
+        throw new UnsupportedOperationException("stub");
+    }
+
+    public final void requestPermissions(String[] permissions, int requestCode) {
+        throw new UnsupportedOperationException("stub");
+    }
+
+    public android.view.WindowManager getWindowManager() {
+        throw new UnsupportedOperationException("stub");
+    }
+
     protected void onStop() {
         throw new UnsupportedOperationException("stub");
     }

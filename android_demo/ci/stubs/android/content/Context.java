@@ -17,6 +17,12 @@ public abstract class Context {
 
     public abstract void startActivity(android.content.Intent intent);
 
+    public abstract int checkSelfPermission(String permission);
+
+    public final <T> T getSystemService(Class<T> serviceClass) {
+        throw new UnsupportedOperationException("stub");
+    }
+
     public final String getString(int resId) {
         throw new UnsupportedOperationException("stub");
     }

@@ -25,6 +25,10 @@ public class ContextWrapper extends android.content.Context {
         throw new UnsupportedOperationException("stub");
     }
 
+    public int checkSelfPermission(String permission) {
+        throw new UnsupportedOperationException("stub");
+    }
+
     public void startActivity(android.content.Intent intent) {
         throw new UnsupportedOperationException("stub");
     }

@@ -11,6 +11,14 @@ public final class Bitmap implements android.os.Parcelable {
         throw new UnsupportedOperationException("stub");
     }
 
+    public static android.graphics.Bitmap createBitmap(int width, int height, android.graphics.Bitmap.Config config) {
+        throw new UnsupportedOperationException("stub");
+    }
+
+    public void setPixels(int[] pixels, int offset, int stride, int x, int y, int width, int height) {
+        throw new UnsupportedOperationException("stub");
+    }
+
     public int getWidth() {
         throw new UnsupportedOperationException("stub");
     }

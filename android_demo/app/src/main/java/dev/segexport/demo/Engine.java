@@ -6,6 +6,7 @@ import android.net.Uri;
 import android.os.Handler;
 import android.os.Looper;
 import android.util.Log;
+import dev.segexport.core.Backend;
 import dev.segexport.core.JobRunner;
 import dev.segexport.core.Manifest;
 import dev.segexport.core.Mask;
@@ -25,6 +26,7 @@ import java.io.File;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -34,6 +36,11 @@ import java.util.concurrent.Executors;
  * on one thread, the state changes on the main thread only.
  */
 final class Engine {
+    /** Opens a model; takes as long as that takes. */
+    interface Opener {
+        Segmenter open() throws SegmentationException;
+    }
+
     /** Told whenever there is something new to show; on the main thread. */
     interface Listener {
         void show(Engine engine);
@@ -55,6 +62,9 @@ final class Engine {
     final List<AssetPack> models;
     int model;
     int threads = Math.min(4, Runtime.getRuntime().availableProcessors());
+    /** What computes the model, and what could; CPU unless the user chooses another. */
+    String provider = Backend.CPU;
+    List<String> providers = Collections.singletonList(Backend.CPU);
     int opacity = 128;
     Bitmap shown;
     Manifest manifest;
@@ -107,6 +117,21 @@ final class Engine {
         }
     }
 
+    void selectProvider(String name) {
+        if (!name.equals(provider)) {
+            provider = name;
+            load();
+        }
+    }
+
+    /** A second one of the model that is chosen, with the same settings, for another screen. */
+    Opener another() {
+        final AssetPack pack = models.isEmpty() ? null : models.get(model);
+        final int count = threads;
+        final String wanted = provider;
+        return () -> open(pack, count, wanted);
+    }
+
     boolean busy() {
         return jobs.busy();
     }
@@ -119,24 +144,38 @@ final class Engine {
         stopBenchmark();
         final AssetPack pack = models.isEmpty() ? null : models.get(model);
         final int count = threads;
+        final String wanted = provider;
         jobs.add(() -> {
             if (segmenter != null) {
                 segmenter.close();
                 segmenter = null;
             }
-            if (pack == null) {
-                throw new SegmentationException(SegmentationException.Kind.MODEL_MISSING, "assets/model is empty");
-            }
-            Manifest read = Packs.manifest(pack);
-            File folder = new File(context.getCacheDir(), "models");
-            folder.mkdirs();
-            File file = Packs.install(pack, read, folder);
-            segmenter = Segmenter.open(JobRunner.backendFor(Backends.all(context), read.format), file, read, count);
-            main.post(() -> manifest = read);
+            segmenter = open(pack, count, wanted);
+            final Segmenter opened = segmenter;
+            main.post(() -> manifest = opened.manifest());
             if (picture.exists()) {
                 segment(picture.decode());
             }
         });
+    }
+
+    /** On any thread. A model whose runtime lacks the provider runs on the CPU. */
+    private Segmenter open(AssetPack pack, int count, String wanted) throws SegmentationException {
+        if (pack == null) {
+            throw new SegmentationException(SegmentationException.Kind.MODEL_MISSING, "assets/model is empty");
+        }
+        Manifest read = Packs.manifest(pack);
+        File folder = new File(context.getCacheDir(), "models");
+        folder.mkdirs();
+        File file = Packs.install(pack, read, folder);
+        Backend backend = JobRunner.backendFor(Backends.all(context), read.format);
+        List<String> found = JobRunner.providersOf(backend);
+        String chosen = found.contains(wanted) ? wanted : found.get(0);
+        main.post(() -> {
+            providers = found;
+            provider = provider.equals(wanted) ? chosen : provider;
+        });
+        return Segmenter.open(backend, file, read, count, chosen);
     }
 
     void open(final Uri uri) {

@@ -3,6 +3,7 @@ package dev.segexport.demo;
 import android.app.Activity;
 import android.content.ActivityNotFoundException;
 import android.content.Intent;
+import android.content.pm.PackageManager;
 import android.os.Build;
 import android.os.Bundle;
 import android.provider.MediaStore;
@@ -18,8 +19,10 @@ import android.widget.Spinner;
 import android.widget.TextView;
 import dev.segexport.core.Label;
 import dev.segexport.core.Percentiles;
+import dev.segexport.core.SegmentationException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 
 /** A picture, its classes on top, and what they cost in milliseconds. */
 public final class MainActivity extends Activity implements Engine.Listener {
@@ -28,6 +31,8 @@ public final class MainActivity extends Activity implements Engine.Listener {
     private static final int BENCHMARK_RUNS = 30;
     private static final int[] THREADS = {1, 2, 4, 8};
     private Engine engine;
+    /** Those that can be chosen now. */
+    private List<String> providers;
 
     @Override
     protected void onCreate(Bundle saved) {
@@ -36,6 +41,7 @@ public final class MainActivity extends Activity implements Engine.Listener {
         engine = Engine.of(this);
         findViewById(R.id.pick).setOnClickListener(view -> pick());
         findViewById(R.id.camera).setOnClickListener(view -> photograph());
+        findViewById(R.id.live).setOnClickListener(view -> startActivity(new Intent(this, LiveActivity.class)));
         findViewById(R.id.benchmark).setOnClickListener(view -> engine.benchmark(BENCHMARK_RUNS));
         findViewById(R.id.self_test).setOnClickListener(
                 view -> startActivity(new Intent(this, SelfTestActivity.class)));
@@ -65,6 +71,20 @@ public final class MainActivity extends Activity implements Engine.Listener {
             current = THREADS[i] <= engine.threads ? i : current;
         }
         choose(R.id.threads, threads, current, index -> engine.selectThreads(THREADS[index]));
+    }
+
+    /** The providers of the model's runtime, which are known once the model is loaded. */
+    private void showProviders(Engine shown) {
+        if (shown.providers.equals(providers)) {
+            return;
+        }
+        providers = shown.providers;
+        List<String> names = new ArrayList<>();
+        for (String provider : providers) {
+            names.add(getString(R.string.computed_by, provider.toUpperCase(Locale.ROOT)));
+        }
+        choose(R.id.provider, names, Math.max(0, providers.indexOf(shown.provider)),
+                index -> engine.selectProvider(shown.providers.get(index)));
     }
 
     private interface Choice {
@@ -111,13 +131,30 @@ public final class MainActivity extends Activity implements Engine.Listener {
         start(intent.setType("image/*"), PICK);
     }
 
-    /** The phone's camera app takes the photo, so this app needs no permission for the camera. */
+    /**
+     * The phone's camera app takes the photo. Android lets an app start it without a permission, unless the app declares
+     * that permission for a purpose of its own, as this one does for {@link LiveActivity}: then it needs to have it.
+     */
     private void photograph() {
+        if (checkSelfPermission(android.Manifest.permission.CAMERA) != PackageManager.PERMISSION_GRANTED) {
+            requestPermissions(new String[] {android.Manifest.permission.CAMERA}, CAMERA);
+            return;
+        }
         Intent intent = new Intent(MediaStore.ACTION_IMAGE_CAPTURE);
         intent.putExtra(MediaStore.EXTRA_OUTPUT, FilesProvider.uri(FilesProvider.PHOTO));
         intent.addFlags(Intent.FLAG_GRANT_WRITE_URI_PERMISSION | Intent.FLAG_GRANT_READ_URI_PERMISSION);
         engine.askForPhoto();
         start(intent, CAMERA);
+    }
+
+    @Override
+    public void onRequestPermissionsResult(int request, String[] permissions, int[] results) {
+        if (results.length > 0 && results[0] == PackageManager.PERMISSION_GRANTED) {
+            photograph();
+        } else if (results.length > 0) {
+            status().setText(Messages.of(this, new SegmentationException(
+                    SegmentationException.Kind.CAMERA_REFUSED, getString(R.string.allow_in_settings))));
+        }
     }
 
     private void start(Intent intent, int request) {
@@ -145,6 +182,7 @@ public final class MainActivity extends Activity implements Engine.Listener {
         if (shown.shown != null) {
             ((ImageView) findViewById(R.id.picture)).setImageBitmap(shown.shown);
         }
+        showProviders(shown);
         findViewById(R.id.busy).setVisibility(shown.busy() ? View.VISIBLE : View.INVISIBLE);
         ((TextView) findViewById(R.id.benchmark)).setText(shown.measures() ? R.string.stop : R.string.benchmark);
         ((TextView) findViewById(R.id.legend)).setText(legend(shown));

@@ -25,6 +25,14 @@ final class Messages {
                 return R.string.error_model_refused;
             case LIBRARY_UNSUITABLE:
                 return R.string.error_library_unsuitable;
+            case PROVIDER_MISSING:
+                return R.string.error_provider_missing;
+            case CAMERA_REFUSED:
+                return R.string.error_camera_refused;
+            case CAMERA_MISSING:
+                return R.string.error_camera_missing;
+            case CAMERA_FAILED:
+                return R.string.error_camera_failed;
             case BACKEND_MISSING:
                 return R.string.error_backend_missing;
             case OUT_OF_MEMORY:

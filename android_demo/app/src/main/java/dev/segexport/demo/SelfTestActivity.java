@@ -9,8 +9,10 @@ import android.os.Looper;
 import android.util.Log;
 import android.view.View;
 import android.widget.TextView;
+import dev.segexport.core.Backend;
 import dev.segexport.core.Job;
 import dev.segexport.core.JobRunner;
+import dev.segexport.core.Manifest;
 import dev.segexport.core.Pack;
 import dev.segexport.core.Packs;
 import dev.segexport.core.Percentiles;
@@ -19,6 +21,7 @@ import java.io.File;
 import java.io.IOException;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.json.JSONArray;
 import org.json.JSONException;
@@ -92,12 +95,15 @@ public final class SelfTestActivity extends Activity {
             folder.mkdirs();
             tell(pack.name);
             try {
-                Job job = Job.sample(Packs.manifest(pack), Engine.of(this).threads, RUNS);
+                Manifest manifest = Packs.manifest(pack);
+                List<Backend> backends = Backends.all(this);
+                List<String> providers = JobRunner.providersOf(JobRunner.backendFor(backends, manifest.format));
+                Job job = Job.sample(manifest, Engine.of(this).threads, RUNS, providers);
                 sample = runner(pack);
                 if (gone) {
                     return;
                 }
-                show(sample.run(job, Backends.all(this), models(), folder), folder);
+                show(sample.run(job, backends, models(), folder), folder);
             } catch (SegmentationException error) {
                 tell(Messages.of(this, error));
             }
@@ -109,7 +115,30 @@ public final class SelfTestActivity extends Activity {
             tell(result.getJSONObject("error").getString("message"));
             return;
         }
-        JSONObject item = result.getJSONArray("items").getJSONObject(0);
+        tellProvider(result.getJSONObject("runtime").getString("provider"), result);
+        JSONArray others = result.optJSONArray("providers");
+        for (int i = 0; others != null && i < others.length(); i++) {
+            tellProvider(others.getJSONObject(i).getString("provider"), others.getJSONObject(i));
+        }
+        File file = new File(folder, JobRunner.RESULT);
+        FilesProvider.offer(this, file, FilesProvider.RESULT);
+        tell(getString(R.string.written_to, file.getPath()));
+    }
+
+    /** The lines of one provider, or why it has none. */
+    private void tellProvider(String provider, JSONObject row) throws JSONException {
+        String title = getString(R.string.computed_by, provider.toUpperCase(Locale.ROOT));
+        if (!row.isNull("error")) {
+            tell(title + ": " + row.getJSONObject("error").getString("message"));
+            return;
+        }
+        JSONObject runtime = row.getJSONObject("runtime");
+        tell(title + ": " + getString(R.string.load_times, runtime.getDouble("load_ms"), runtime.getDouble("first_ms")));
+        JSONObject operators = runtime.optJSONObject("operators");
+        if (operators != null && operators.length() > 0) {
+            tell(getString(R.string.operators, operators.toString()));
+        }
+        JSONObject item = row.getJSONArray("items").getJSONObject(0);
         JSONArray times = item.getJSONArray("inference_ms");
         double[] inference = new double[times.length()];
         for (int i = 0; i < inference.length; i++) {
@@ -120,9 +149,6 @@ public final class SelfTestActivity extends Activity {
         }
         tell(getString(R.string.percentiles, inference.length,
                 Percentiles.of(inference, 50), Percentiles.of(inference, 90)));
-        File file = new File(folder, JobRunner.RESULT);
-        FilesProvider.offer(this, file, FilesProvider.RESULT);
-        tell(getString(R.string.written_to, file.getPath()));
     }
 
     private JobRunner runner(Pack pack) {

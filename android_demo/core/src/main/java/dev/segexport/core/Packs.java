@@ -29,10 +29,11 @@ public final class Packs {
     /**
      * Copies the pack's model into {@code folder}, where a runtime can map it, unless it is there already. The file
      * is named by its digest and takes its name only when it is complete; a model with weights beside it gets a folder.
+     * Screens may ask for the same model at the same time: one waits for the other.
      *
      * @throws SegmentationException MODEL_MISSING; MODEL_REFUSED where the bytes are not those of the manifest
      */
-    public static File install(Pack pack, Manifest manifest, File folder) throws SegmentationException {
+    public static synchronized File install(Pack pack, Manifest manifest, File folder) throws SegmentationException {
         boolean alone = manifest.weights.isEmpty();
         StringBuilder digests = new StringBuilder(manifest.modelSha256);
         for (Manifest.Weights weights : manifest.weights) {

@@ -1,0 +1,7 @@
+package android.hardware.camera2;
+
+public abstract class CameraMetadata<TKey> {
+    CameraMetadata() {}
+
+    public static final int LENS_FACING_FRONT = 0;
+}
