@@ -22,7 +22,7 @@ from segexport.recipe.limits import limits_for
 from segexport.references.device_result import device_row, with_device_rows
 from segexport.references.golden import _tolerances, _write_header, _write_job
 from segexport.references.golden_pack import GoldenImage, Pack, agreement_only, open_pack
-from segexport.report import FORMS, render
+from segexport.report import render
 from segexport.runtimes.device_job import JobItem, read_result
 from segexport.spec import Format, Precision
 from segexport.verdict import Check, Verdict
@@ -253,8 +253,23 @@ class TestPhone:
         assert qnn.verdict is Verdict.SKIPPED
         assert qnn.checks[0].message == "qnn could not run the model: no provider qnn (PROVIDER_MISSING)."
         assert report.verdict is Verdict.PASS
-        for form in set(FORMS) - {"annotations"}:
+        for form in ("json", "table", "markdown", "html", "junit"):
             assert "nnapi" in render(report, form), form
+
+    @pytest.mark.parametrize(
+        ("ran", "verdict"), [({"cpu": 7}, Verdict.SKIPPED), ({"nnapi": 1}, Verdict.PASS), ({}, Verdict.PASS)]
+    )
+    def test_a_provider_that_ran_nothing(self, made, tmp_path, ran, verdict):
+        file = write_result(tmp_path / "phone", made, [mask_of(index) for index in range(3)])
+        found = json.loads(file.read_text())
+        other = {"provider": "nnapi", "runtime": found["runtime"] | {"operators": ran}, "items": found["items"]}
+        file.write_text(json.dumps(found | {"providers": [other]}))
+        with open_pack(made) as pack:
+            row = with_device_rows(passing_report(), [subject()], [file], pack).exports[2]
+        assert row.verdict is verdict
+        told = [check.message for check in row.checks if check.name == "provider.run"]
+        idle = ["nnapi ran none of the 7 operators: the times are those of others."]
+        assert told == (idle if verdict is Verdict.SKIPPED else [])
 
     @pytest.mark.parametrize("entry", [{"provider": "nnapi"}, {"provider": "nnapi", "items": []}, {"error": None}])
     def test_a_provider_without_a_result(self, made, tmp_path, entry):

@@ -116,7 +116,12 @@ def _beside(
         )
     row = device_row(export, result.on(other), file, pack, size_ratio=size_ratio)
     checks = tuple(check.model_copy(update={"gated": False}) for check in row.checks)
-    verdict = Verdict.PASS if row.verdict is Verdict.PASS else Verdict.SKIPPED
+    ran = other.runtime.operators if other.runtime is not None else {}
+    idle = bool(ran) and other.provider not in ran
+    if idle:
+        message = f"{other.provider} ran none of the {sum(ran.values())} operators: the times are those of others"
+        checks += (Check(name="provider.run", verdict=Verdict.FAIL, message=f"{message}.", gated=False),)
+    verdict = Verdict.PASS if row.verdict is Verdict.PASS and not idle else Verdict.SKIPPED
     return row.model_copy(update={"name": name, "verdict": verdict, "checks": checks})
 
 
