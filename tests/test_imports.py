@@ -215,6 +215,7 @@ HEAVY = (
     "jinja2",
     "PIL",
     "google.protobuf",
+    "fsspec",
 )
 
 

@@ -287,3 +287,52 @@ def test_a_full_disk_behind_stdout():
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[0] == "error: stdout: cannot be written"
+
+
+def test_the_commands_of_a_shared_store(monkeypatch, capsys, tmp_path):
+    from segexport.files.store import Store
+
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "one"))
+    monkeypatch.setenv("SEGEXPORT_STORE", "")
+    missing = "error: no shared store is chosen\nhint: name it: --store URL, or $SEGEXPORT_STORE\n"
+    assert run(monkeypatch, capsys, "cache", "gc", "--shared") == (2, "", missing)
+    assert "--dry-run goes with --shared" in run(monkeypatch, capsys, "cache", "gc", "--dry-run")[2]
+    monkeypatch.setenv("SEGEXPORT_STORE", str(mount))
+    Store().keep("ab" * 32, lambda folder: (folder / "a.bin").write_bytes(bytes(12_345)))
+    monkeypatch.setenv("SEGEXPORT_STORE", "")
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "two"))
+    listed = ("abababababababab        12,345 bytes\n", "1 outputs, 12,345 bytes\n")
+    assert run(monkeypatch, capsys, "cache", "ls", "--shared", "--store", str(mount)) == (0, *listed)
+    assert os.environ["SEGEXPORT_STORE"] == ""
+    monkeypatch.setenv("SEGEXPORT_STORE", str(mount))
+    assert Store().find("ab" * 32) is not None
+    code, out, err = run(monkeypatch, capsys, "cache")
+    assert (code, err) == (0, "")
+    local, shared, found, saved, published = out.splitlines()
+    assert local == f"local: {tmp_path}/two: 1 outputs, 12,345 bytes"
+    assert shared == f"shared: {mount}: 1 outputs, 12,345 bytes"
+    assert found == "found: 0 times in the local cache, 1 times in a shared store"
+    assert saved.startswith("saved by sharing: 12,345 bytes, which took 0.")
+    assert published == "published: 0 outputs, 0 bytes"
+    gc = ("cache", "gc", "--shared", "--older-than-days", "0")
+    stays = "0 outputs removed, 0 bytes freed; 1 in use stay\n"
+    assert run(monkeypatch, capsys, *gc) == (0, "", stays)
+    for file in (mount / "1").rglob("*"):
+        os.utime(file, (0, 0))
+    would = "1 outputs would be removed, 12,345 bytes would be freed\n"
+    assert run(monkeypatch, capsys, *gc, "--dry-run") == (0, listed[0], would)
+    assert run(monkeypatch, capsys, *gc) == (0, "", "1 outputs removed, 12,345 bytes freed\n")
+
+
+def test_a_shared_store_that_is_not_there(monkeypatch, capsys, tmp_path):
+    from segexport.files.store import Store
+
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "cache"))
+    assert run(monkeypatch, capsys, "cache", "--store", str(tmp_path / "nowhere"))[0] == 2
+    monkeypatch.setenv("SEGEXPORT_STORE", str(tmp_path / "nowhere"))
+    assert run(monkeypatch, capsys, "-q", "cache", "ls") == (0, "", "")
+    Store().find("ab" * 32)
+    lost = f"warning: shared store {tmp_path}/nowhere: cannot be used, going on with the local cache alone: "
+    assert capsys.readouterr().err == lost + "there is no such folder, or it is not mounted\n"

@@ -64,4 +64,5 @@ def _key(request: CheckRequest) -> str:
 def _options(options: CheckRecipe) -> dict[str, Any]:
     """The options that decide what a check measures."""
     counters = {"counters": tools_here()} if options.count else {}
-    return options.model_dump(exclude={"baseline", "tolerances"}) | counters
+    places = {"baseline", "reference"}  # the reference's content is in its identity
+    return options.model_dump(exclude={"tolerances", *places}) | counters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +18,28 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         context.meta[f"segexport.{parameter.name}"] = value
 
 
+def _choose_store(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    """Sets the variable of the shared store during the command; processes that it starts inherit it. "": none."""
+    if value is None:
+        return
+    from segexport.files.disk import STORE_VARIABLE
+
+    before = os.environ.get(STORE_VARIABLE, "")
+    os.environ[STORE_VARIABLE] = value
+    context.find_root().call_on_close(lambda: os.environ.update({STORE_VARIABLE: before}))
+
+
 def global_options() -> list[click.Option]:
-    """`--color` and `-q/--quiet`, whose values are in `Context.meta` under `COLOR` and `QUIET`."""
+    """`--store`; `--color` and `-q/--quiet`, whose values are in `Context.meta` under `COLOR` and `QUIET`."""
     shared: dict[str, Any] = {"expose_value": False, "callback": _remember}
     return [
+        click.Option(
+            ["--store"],
+            metavar="URL",
+            expose_value=False,
+            callback=_choose_store,
+            help="Shared store of outputs: s3://BUCKET/FOLDER, a folder, ...  [default: $SEGEXPORT_STORE]",
+        ),
         click.Option(
             ["--color"],
             type=click.Choice(["auto", "always", "never"]),

@@ -29,31 +29,75 @@ def doctor(console: Any, form: str) -> None:
         sys.exit(2)
 
 
-@click.group(cls=Group, examples=["segexport cache ls", "segexport cache gc --older-than-days 7"])
-def cache() -> None:
-    """Build cache: list and remove outputs of earlier runs."""
-
-
-@cache.command("ls", examples=["segexport cache ls"])
-@click.pass_obj
-def cache_ls(console: Any) -> None:
-    """List the cached outputs."""
-    from segexport.files.store import Store
-
-    entries = list(Store().entries())
-    for entry in entries:
-        console().data(f"{entry.key[:16]}  {entry.size_bytes:>12,} bytes")
-    console().say(f"{len(entries)} outputs, {sum(entry.size_bytes for entry in entries):,} bytes")
-
-
-@cache.command("gc", examples=["segexport cache gc", "segexport cache gc --older-than-days 0"])
-@click.option(
-    "--older-than-days", type=float, default=30.0, show_default=True, help="Minimum time unused, in days; 0: all."
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    examples=["segexport cache ls", "segexport cache gc --older-than-days 7", "segexport cache gc --shared --dry-run"],
 )
-@click.pass_obj
-def cache_gc(console: Any, older_than_days: float) -> None:
-    """Remove outputs that have not been used for a while."""
-    from segexport.files.store import Store
+@click.pass_context
+def cache(context: click.Context) -> None:
+    """Build cache: list and remove outputs of earlier runs.
 
-    removed, freed = Store().collect(older_than_days=older_than_days)
-    console().say(f"{removed} outputs removed, {freed:,} bytes freed")
+    Without a command: what is in the local cache and in the shared store, and what they have saved.
+    """
+    if context.invoked_subcommand is None:
+        from segexport.commands.cache import levels
+
+        context.obj().data(levels())
+
+
+SHARED = click.option("--shared", is_flag=True, help="Those in the shared store: --store, or $SEGEXPORT_STORE.")
+
+
+@cache.command("ls", examples=["segexport cache ls", "segexport cache ls --shared --store s3://team/segexport"])
+@SHARED
+@click.pass_obj
+def cache_ls(console: Any, shared: bool) -> None:
+    """List the cached outputs."""
+    from segexport.commands.cache import entries
+
+    found = entries(shared)
+    for entry in found:
+        console().data(f"{entry.key[:16]}  {entry.size_bytes:>12,} bytes")
+    console().say(f"{len(found)} outputs, {sum(entry.size_bytes for entry in found):,} bytes")
+
+
+@cache.command(
+    "gc",
+    examples=[
+        "segexport cache gc",
+        "segexport cache gc --older-than-days 0",
+        "segexport cache gc --shared --dry-run --store s3://team/segexport",
+    ],
+)
+@click.option(
+    "--older-than-days",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Minimum time unused, in days; 0: all.",
+)
+@SHARED
+@click.option("--dry-run", is_flag=True, help="With --shared: list what would be removed, and remove nothing.")
+@click.pass_obj
+def cache_gc(console: Any, older_than_days: float, shared: bool, dry_run: bool) -> None:
+    """Remove outputs that have not been used for a while.
+
+    In the shared store, an output that somebody has used within the last hour stays at any age.
+    """
+    from segexport.commands.cache import collect, collect_shared
+
+    say = console()
+    if not shared:
+        if dry_run:
+            raise click.UsageError("--dry-run goes with --shared")
+        removed, freed = collect(older_than_days)
+        say.say(f"{removed} outputs removed, {freed:,} bytes freed")
+        return
+    found = collect_shared(older_than_days, dry_run)
+    for output in found.outputs if dry_run else ():
+        say.data(f"{output.key[:16]}  {output.size_bytes:>12,} bytes")
+    words = ("would be removed", "would be freed") if dry_run else ("removed", "freed")
+    in_use = f"; {found.in_use} in use stay" if found.in_use else ""
+    leftovers = f" and {len(found.leftovers)} files of killed uploads" if found.leftovers else ""
+    say.say(f"{len(found.outputs)} outputs{leftovers} {words[0]}, {found.freed_bytes:,} bytes {words[1]}{in_use}")

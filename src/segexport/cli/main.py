@@ -113,6 +113,9 @@ def _told(error: OSError) -> SegexportError:
 
 
 def _console(color: Color, quiet: bool) -> Console:
+    from segexport.cli.store_warnings import show_store_warnings
     from segexport.ui.console import Console
 
-    return Console(color, quiet=quiet)
+    console = Console(color, quiet=quiet)
+    show_store_warnings(console)
+    return console

@@ -11,6 +11,7 @@ from pathlib import Path
 from segexport.errors import StorageError
 
 CACHE_VARIABLE = "SEGEXPORT_CACHE"
+STORE_VARIABLE = "SEGEXPORT_STORE"
 _FULL_BYTES = 1 << 18
 
 

@@ -116,7 +116,7 @@ class PlanRunner:
         found = self._store.find_artifact(planned.key)
         if found is not None:
             self.made.found += 1
-            self._say(f"{name}: {planned.step.kind} found in the cache")
+            self._say(f"{name}: {planned.step.kind} found in the {self._store.origin(planned.key)}")
             return found
         start = time.monotonic()
         context = replace(self._context, key=planned.key)
