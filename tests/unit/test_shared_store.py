@@ -21,7 +21,7 @@ from test_store import build_artifact
 
 from segexport.artifact import digest_of
 from segexport.check.cached import _options
-from segexport.errors import InputError, StorageError
+from segexport.errors import EnvironmentMissingError, OptionError, StorageError
 from segexport.files import shared_store
 from segexport.files.in_time import in_time
 from segexport.files.remote_folder import without_secrets
@@ -314,7 +314,7 @@ class Full:
 
 
 def test_addresses_that_are_none(machine):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(OptionError) as caught:
         machine("one", "nonsense://bucket").find(KEY)
     assert caught.value.what == "nonsense://bucket: not the address of a store"
     assert caught.value.cause == "Protocol not known: nonsense"
@@ -326,7 +326,7 @@ def test_a_missing_package_is_named(machine, monkeypatch):
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr("fsspec.core.url_to_fs", missing)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(EnvironmentMissingError) as caught:
         machine("one", "s3://team/segexport").find(KEY)
     assert caught.value.what == "s3://team/segexport: a package is missing"
     assert (caught.value.cause, caught.value.hint) == ("Install s3fs to access S3", 'pip install "segexport[s3]"')
@@ -389,7 +389,7 @@ def test_http_is_read_and_never_written(folder, served, machine, caplog):
     assert {method for method, _ in Handler.asked} == {"GET"}
     assert warnings(caplog) == []
     assert machine("three", folder).find(OTHER) is None
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(OptionError) as caught:
         two.shared.collect(older_than_days=0)
     assert caught.value.what == f"{served}: HTTP is only read"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segexport.errors import InputError
+from segexport.errors import OptionError
 from segexport.files.disk import STORE_VARIABLE
 from segexport.files.shared_store import Collected, SharedOutput, SharedStore
 from segexport.files.store import Store, StoreEntry
@@ -15,7 +15,7 @@ def levels() -> str:
 
     Raises:
         StorageError: The shared store cannot be read.
-        InputError: Its address is wrong.
+        OptionError: Its address is wrong.
     """
     store = Store()
     hits = store.hits
@@ -51,7 +51,7 @@ def collect_shared(older_than_days: float, dry_run: bool) -> Collected:
 
     Raises:
         StorageError: The store cannot be read or written.
-        InputError: None is chosen, its address is wrong, or it is read-only.
+        OptionError: None is chosen, its address is wrong, or it is read-only.
     """
     return _chosen().collect(older_than_days=older_than_days, dry_run=dry_run)
 
@@ -59,7 +59,7 @@ def collect_shared(older_than_days: float, dry_run: bool) -> Collected:
 def _chosen() -> SharedStore:
     shared = Store().shared
     if shared is None:
-        raise InputError("no shared store is chosen", hint=f"name it: --store URL, or ${STORE_VARIABLE}")
+        raise OptionError("no shared store is chosen", hint=f"name it: --store URL, or ${STORE_VARIABLE}")
     return shared
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from segexport.errors import InputError
+from segexport.errors import EnvironmentMissingError, OptionError
 from segexport.files.in_time import in_time
 
 T = TypeVar("T")
@@ -61,7 +61,8 @@ class RemoteFolder:
         patience_s: Longest wait for an answer, besides the time that the bytes take on a slow line.
 
     Raises:
-        InputError: fsspec does not know the protocol, or a package for it is missing.
+        OptionError: fsspec does not know the protocol.
+        EnvironmentMissingError: The package for the protocol is missing.
         RemoteError: The file system cannot be opened.
     """
 
@@ -255,10 +256,10 @@ def _opened(url: str, shown: str) -> tuple[Any, str]:
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
         hint = f'pip install "segexport[{extra}]"' if extra else "install the package that fsspec names"
-        raise InputError(f"{shown}: a package is missing", cause=_line(error), hint=hint) from None
+        raise EnvironmentMissingError(f"{shown}: a package is missing", cause=_line(error), hint=hint) from None
     except ValueError as error:
         hint = "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://CONTAINER/FOLDER, https://HOST/FOLDER, or a folder"
-        raise InputError(f"{shown}: not the address of a store", cause=_line(error), hint=hint) from None
+        raise OptionError(f"{shown}: not the address of a store", cause=_line(error), hint=hint) from None
     except Exception as error:  # of any library: credentials that cannot be read, a host without an address
         raise RemoteError(_line(error)) from None
 

@@ -30,7 +30,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from segexport import __version__
 from segexport.artifact import MAX_FILES, FileEntry, digest_of, file_digest
-from segexport.errors import InputError, StorageError, one_line
+from segexport.errors import OptionError, StorageError, one_line
 from segexport.files.disk import STORE_VARIABLE, storage_error
 from segexport.files.json_reader import parse_json
 from segexport.files.remote_folder import RemoteDenied, RemoteError, RemoteFolder, RemoteMissing, without_secrets
@@ -146,7 +146,7 @@ class SharedStore:
         """The index entry of an output; None if there is none, or none that can be believed.
 
         Raises:
-            InputError: The address is wrong, or a package for it is missing.
+            SegexportError: The address is wrong, or a package for it is missing.
         """
         remote = self._opened()
         if remote is None or key in self._distrusted:
@@ -197,7 +197,7 @@ class SharedStore:
             seconds: How long making it took.
 
         Raises:
-            InputError: The address is wrong, or a package for it is missing.
+            SegexportError: The address is wrong, or a package for it is missing.
         """
         remote = self._opened()
         if remote is None or not self._keeps:
@@ -226,7 +226,7 @@ class SharedStore:
 
         Raises:
             StorageError: The store cannot be read.
-            InputError: The address is wrong, or its files cannot be listed.
+            SegexportError: The address is wrong, or a package for it is missing.
         """
         remote = self._required()
         try:
@@ -241,11 +241,11 @@ class SharedStore:
 
         Raises:
             StorageError: The store cannot be read or written.
-            InputError: The address is wrong, or the store is read-only.
+            OptionError: The address is wrong, or the store is read-only.
         """
         remote = self._required()
         if not remote.writable:
-            raise InputError(f"{self.shown}: HTTP is only read", hint="use the address that you write with: s3://...")
+            raise OptionError(f"{self.shown}: HTTP is only read", hint="use the address that you write with: s3://...")
         try:
             remote.write(_CLOCK, b"1")
             now = remote.modified(_CLOCK)

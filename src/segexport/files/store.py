@@ -69,7 +69,7 @@ class Store:
         """The folder stored under `key`; updates its time of use.
 
         Raises:
-            InputError: The shared store's address is wrong, or a package for it is missing.
+            SegexportError: The shared store's address is wrong, or a package for it is missing.
             StorageError: The output cannot be copied from the shared store to here.
         """
         self._sign_in()
