@@ -45,7 +45,6 @@ PAGE = REPOSITORY / "docs" / "truth-table.md"
 SORTABLE = REPOSITORY / "docs" / "truth-table.html"
 DEMO = REPOSITORY / "src" / "segexport" / "demo"
 BASE = {"to": "onnx", "precision": "fp32", "name": "onnx-fp32"}
-ONE_SIZE = ("litert", "ncnn")  # targets whose files have one fixed input size
 SESSIONS = 5
 
 
@@ -139,7 +138,7 @@ def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int, 
         data["calibration_split"] = data.get("split", "val")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        if export["to"] in ONE_SIZE:
+        if targets()[export["to"]].one_size:
             recipe = {**recipe, "model": _sized(recipe["model"], data)}
         given = {"model": recipe["model"], "data": data, "steps": steps, "exports": wanted}
         (folder / "recipe.yaml").write_text(

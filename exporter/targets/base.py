@@ -45,6 +45,7 @@ class ExportTarget(ABC):
         converters: Tools that read the program; they determine which rewrites run and what `inspect` reports.
         suffix: Suffix of a single model file that can be checked without a manifest; empty if the format has none.
         beside: Suffix of a companion file with the same stem that the model file needs; empty if it needs none.
+        one_size: Whether a file holds one input size, so that a dynamic one must be fixed before.
         packed: Roles of the artifact's files that go into the Android app; empty if the app does not run the format.
         as_on_device: Runtime options that make this machine compute as the device does.
         limits: Check limits per precision that differ from the defaults; the recipe's limits override them.
@@ -65,6 +66,7 @@ class ExportTarget(ABC):
     converters: ClassVar[tuple[Converter, ...]] = ()
     suffix: ClassVar[str] = ""
     beside: ClassVar[str] = ""
+    one_size: ClassVar[bool] = False
     packed: ClassVar[tuple[str, ...]] = ()
     as_on_device: ClassVar[Mapping[str, object]] = {}
     limits: ClassVar[Mapping[Precision, Limits]] = {}

@@ -47,6 +47,7 @@ class LiteRtTarget(ExportTarget):
     converters = (LITERT,)
     suffix = ".tflite"
     packed = ("model",)
+    one_size = True
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
     next_command: ClassVar[Mapping[str, str]] = {"android": "segexport android assets {export} --sample {image}"}

@@ -18,16 +18,28 @@ def recipe() -> None:
     """Write and validate recipes, and print their JSON schema."""
 
 
-@recipe.command("init", examples=["segexport recipe init inference_model/ --data data/ -o recipe.yaml"])
+@recipe.command(
+    "init",
+    examples=[
+        "segexport recipe init inference_model/ --data data/ -o recipe.yaml",
+        "segexport recipe init inference_model/ --data photos/ --to all",
+    ],
+)
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
+@click.option(
+    "--to",
+    metavar="TARGET|all",
+    multiple=True,
+    help="Export target, in fp32; all: every installed one. Repeatable.  [default: onnx in fp32 and int8]",
+)
 @click.option("-o", "--output", type=FILE, default=Path("recipe.yaml"), show_default=True, help="File of the recipe.")
 @click.pass_obj
-def recipe_init(console: Any, model: Path, data: Path, output: Path) -> None:
-    """Write a recipe for MODEL: ONNX in fp32 and int8, checked on the images."""
+def recipe_init(console: Any, model: Path, data: Path, to: tuple[str, ...], output: Path) -> None:
+    """Write a recipe for MODEL: its exports, checked on the images."""
     from segexport.commands.init_recipe import init_recipe
 
-    names = init_recipe(model, data, output)
+    names = init_recipe(model, data, output, to)
     console().say(f"{output}: exports {', '.join(names)}; segexport run {output}")
 
 
