@@ -2,11 +2,13 @@
 # Builds a signed, aligned APK without Google's SDK and without Gradle.
 #   build_apk.sh FLAVOUR [OUT.apk]      FLAVOUR: ort, lite, litert or full (all runtimes)
 # Models come from app/src/main/assets/model (`segexport android` writes them). ABIS: default arm64-v8a; KEYSTORE,
-# KEYSTORE_PASSWORD: default is a debug key that is made once. Fetches the tools that it needs (fetch_tools.sh).
+# KEYSTORE_PASSWORD: default is a debug key that is made once. SHRINK=1: R8 removes and renames what it can, by the
+# modules' consumer-rules.pro. Fetches the tools that it needs (fetch_tools.sh).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/env.sh"
 . "$here/versions.sh"
+. "$here/modules.sh"
 cd "$here/.."
 flavour=${1:-ort}
 abis=${ABIS:-arm64-v8a}
@@ -28,9 +30,7 @@ sdk() { # aapt2 and zipalign want the libraries that came with them
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/{stubs,paddle,tflite,generated,classes,dex,assets/model}
-compile() { javac --release 8 -encoding UTF-8 -nowarn -Xlint:-options "$@"; }
-java_of() { find "$@" -name '*.java'; }
+mkdir -p "$work"/{stubs,generated,classes,dex,assets/model}
 started=$SECONDS
 
 echo "resources"
@@ -41,41 +41,45 @@ assets=app/src/main/assets
 sed "s/<manifest /&package=\"$APPLICATION_ID\" /" app/src/main/AndroidManifest.xml > "$work/AndroidManifest.xml"
 sdk aapt2 link -o "$work/app.apk" -I "$apk/usr/share/android-framework-res/framework-res.apk" \
     --manifest "$work/AndroidManifest.xml" --min-sdk-version "$MIN_SDK" --target-sdk-version "$TARGET_SDK" --version-code "$VERSION_CODE" \
-    --version-name "$VERSION_NAME" --java "$work/generated" -A "$assets" -0 .onnx -0 .nb -0 .tflite --auto-add-overlay \
+    --version-name "$VERSION_NAME" --java "$work/generated" --proguard "$work/rules.pro" -A "$assets" -0 .onnx -0 .nb -0 .tflite --auto-add-overlay \
     "$work/resources.zip"
 
 echo "classes"
 compile -d "$work/stubs" $(java_of ci/stubs)
-paddle=lite/libs/PaddlePredictor.jar
-if [ ! -e "$paddle" ]; then
-    compile -d "$work/paddle" $(java_of lite/src/stub)
-    paddle=$work/paddle
-fi
-tflite=litert/libs/litert.jar # classes.jar of LiteRT's AAR
-if [ ! -e "$tflite" ]; then
-    compile -d "$work/tflite" $(java_of litert/src/stub)
-    tflite=$work/tflite
-fi
-compile -d "$work/classes" -cp "$work/stubs:$JSON_JAR:$AAR/classes.jar:$paddle:$tflite" \
+runtimes=$AAR/classes.jar
+packaged=("$work/classes.jar")
+keep=(app/proguard-rules.pro core/consumer-rules.pro)
+for module in ${modules#core}; do
+    runtime=$(runtime_jar "$module" "$work")
+    runtimes=$runtimes:$runtime
+    keep+=("$module/consumer-rules.pro")
+    case $runtime in *-stub.jar) ;; *) packaged+=("$runtime") ;; esac
+done
+compile -d "$work/classes" -cp "$work/stubs:$JSON_JAR:$runtimes" \
     $(java_of $(printf '%s/src/main/java ' $modules) app/src/main/java "$work/generated")
 jar --create --file "$work/classes.jar" -C "$work/classes" .
 jar --create --file "$work/stubs.jar" -C "$work/stubs" .
-packaged=("$work/classes.jar")
-case $modules in *ort*) packaged+=("$AAR/classes.jar") ;; esac
-case " $modules " in *" lite "*) [ -d "$paddle" ] || packaged+=("$paddle") ;; esac
-case $modules in *litert*) [ -d "$tflite" ] || packaged+=("$tflite") ;; esac
-[ -d "$paddle" ] && jar --create --file "$work/paddle.jar" -C "$paddle" . && paddle=$work/paddle.jar
-[ -d "$tflite" ] && jar --create --file "$work/tflite.jar" -C "$tflite" . && tflite=$work/tflite.jar
 jdk=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
-java -Xmx2g -cp "$apk/d8.jar" com.android.tools.r8.D8 --release --min-api "$MIN_SDK" --output "$work/dex" \
-    --lib "$jdk" --lib "$work/stubs.jar" --classpath "$JSON_JAR" --classpath "$paddle" --classpath "$tflite" "${packaged[@]}"
+to_dex() { java -Xmx2g -cp "$apk/d8.jar" "com.android.tools.r8.$1" --release --min-api "$MIN_SDK" --output "$work/dex" "${@:2}"; }
+if [ "${SHRINK:-}" = 1 ]; then
+    rules=()
+    for file in "$work/rules.pro" "${keep[@]}"; do rules+=(--pg-conf "$file"); done
+    mkdir -p "$(dirname "$out")"
+    to_dex R8 --pg-map-output "${out%.apk}.mapping.txt" "${rules[@]}" --lib "$(java8_api "$work")" --lib "$work/stubs.jar" \
+        --lib "$JSON_JAR" "${packaged[@]}"
+else
+    onto=()
+    for runtime in ${runtimes//:/ }; do onto+=(--classpath "$runtime"); done
+    to_dex D8 --lib "$jdk" --lib "$work/stubs.jar" --classpath "$JSON_JAR" "${onto[@]}" "${packaged[@]}"
+fi
 
 echo "libraries"
 for abi in $abis; do
     mkdir -p "$work/lib/$abi"
     case $modules in *ort*) cp "$AAR/jni/$abi"/*.so "$work/lib/$abi/" ;; esac
     for module in $modules; do
-        case $module in lite) title=Paddle-Lite ;; litert) title=LiteRT ;; *) continue ;; esac
+        title=$(runtime_title "$module")
+        [ -n "$title" ] || continue
         if [ -d "$module/src/main/jniLibs/$abi" ]; then
             cp "$module/src/main/jniLibs/$abi"/*.so "$work/lib/$abi/"
         else
@@ -85,7 +89,8 @@ for abi in $abis; do
 done
 
 echo "package"
-find "$work/dex" "$work/lib" -exec touch -d '1980-01-01 UTC' {} + # the same sources give the same bytes
+same_bytes "$work/dex"
+same_bytes "$work/lib"
 (cd "$work/dex" && TZ=UTC zip -qX9 "$work/app.apk" classes*.dex)
 (cd "$work" && find lib -name '*.so' | sort | TZ=UTC xargs -r zip -qX0 app.apk)
 sdk zipalign -f 16384 "$work/app.apk" "$work/aligned.apk" # 16 KB pages, which Android 15 may have

@@ -13,4 +13,4 @@ compile -d "$out/stub" $(sources lite/src/stub litert/src/stub)
 compile -d "$out/main" -cp "$JSON_JAR:$AAR/classes.jar:$out/stub" \
     $(sources {core,ort,lite,litert}/src/main app/src/main/java/dev/segexport/demo/work)
 compile -d "$out/test" -cp "$out/main:$JSON_JAR:$AAR/classes.jar:$JUNIT_JARS" \
-    $(sources core/src/testFixtures {core,ort,lite,litert,app}/src/test)
+    $(sources core/src/testFixtures {core,ort,lite,litert,app}/src/test ort/src/desktop)

@@ -3,6 +3,7 @@
 #   fetch_tools.sh GROUP...     junit: JUnit and Android's org.json     ort: ONNX Runtime's AAR     zig: a C compiler
 #                               apk: aapt2, zipalign, apksigner, D8     api: a list of Android's API   arm64: qemu and a JRE
 #                               count: qemu with plugins, a Python and ONNX Runtime for arm64 (`segexport bench --count`)
+#                               kotlin: Kotlin's compiler and kotlinx.coroutines
 #                               cpp: a JSON header for runtimes/cpp     cpp-arm64: its libraries for arm64
 #   fetch_tools.sh --lock       writes tools.lock anew with the digests of what the registries hold now
 # The cache is $SEGEXPORT_ANDROID_TOOLS, else ~/.cache/segexport/android. Every file is held against tools.lock before it
@@ -94,6 +95,7 @@ unpack() { # GROUP FILE
             mkdir -p "$root/aar" && unzip -qo "$root/onnxruntime.aar" -d "$root/aar" ;;
         *.tgz) tar -xzf "$2" -C "$root" ;;
         *mobsf*.whl) unzip -qoj "$2" '*/bundletool-all-*.jar' -d "$root" && mv "$root"/bundletool-all-*.jar "$root/d8.jar" ;;
+        *kotlin_jupyter_kernel*.whl) unzip -qoj "$2" 'run_kotlin_kernel/jars/*' -d "$root" ;;
         *onnxruntime*.whl)
             unzip -qoj "$2" 'onnxruntime/capi/libonnxruntime.so.*' -d "$root/onnxruntime"
             ln -sf "$(cd "$root/onnxruntime" && ls)" "$root/onnxruntime/libonnxruntime.so.1" ;;
@@ -120,7 +122,7 @@ if [ "${1:-}" = --lock ]; then
     exit
 fi
 
-[ $# -gt 0 ] || { sed -n '2,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,8s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 for wanted in "$@"; do
     stamp=$TOOLS/$wanted/.complete
     lines=$(grep "^$wanted " "$lock") || fail "no group $wanted; there are: $(cut -d' ' -f1 "$lock" | sort -u | xargs)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs Java with the classes of build_jvm.sh and the AAR's own Android libraries, unchanged.
 #   java.sh ABI ARGUMENT...      ABI: x86_64 (this machine's JVM) or arm64-v8a (a JVM for arm64 in qemu-user)
-# Needs: fetch_tools.sh junit ort zig, and arm64 for arm64-v8a.
+# Needs: fetch_tools.sh junit ort zig, and arm64 for arm64-v8a. CLASSES: a classpath in place of build_jvm.sh's.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/env.sh"
@@ -16,7 +16,7 @@ if [ ! -e "$native/libonnxruntime.so" ]; then
     rm -rf "$part"
 fi
 options=(-Donnxruntime.native.path="$native" -Djava.awt.headless=true
-    -cp "$BUILD/jvm/test:$BUILD/jvm/main:$JSON_JAR:$AAR/classes.jar:$JUNIT_JARS")
+    -cp "${CLASSES:-$BUILD/jvm/test:$BUILD/jvm/main:$AAR/classes.jar}:$JSON_JAR:$JUNIT_JARS")
 case $abi in
     x86_64) LD_LIBRARY_PATH=$native exec java "${options[@]}" "$@" ;;
     arm64-v8a)

@@ -1,4 +1,5 @@
-# The versions that build_apk.sh builds with; a test keeps the Gradle files equal to them.
+# What build_apk.sh and build_aar.sh build with; a test keeps the Gradle files equal to it.
+GROUP=dev.segexport
 APPLICATION_ID=dev.segexport.demo
 MIN_SDK=24
 TARGET_SDK=35
@@ -6,3 +7,5 @@ VERSION_CODE=1
 VERSION_NAME=0.1.0
 ONNXRUNTIME=1.26.0
 LITERT=1.4.0
+KOTLIN=2.1.0
+COROUTINES=1.10.2

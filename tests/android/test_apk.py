@@ -164,6 +164,7 @@ def test_gradle_builds_what_ci_builds() -> None:
     """Gradle cannot run where its repositories are out of reach; its numbers are compared with those of ci/."""
     gradle = dict(re.findall(r"^    (\w+) = '?([\w.]+)'?", (ANDROID / "build.gradle").read_text(), re.MULTILINE))
     names = {
+        "GROUP": "libraryGroup",
         "APPLICATION_ID": "applicationId",
         "MIN_SDK": "minSdk",
         "TARGET_SDK": "targetSdk",
@@ -171,6 +172,8 @@ def test_gradle_builds_what_ci_builds() -> None:
         "VERSION_NAME": "versionName",
         "ONNXRUNTIME": "onnxruntime",
         "LITERT": "litert",
+        "KOTLIN": "kotlin",
+        "COROUTINES": "coroutines",
     }
     versions = _versions()
     assert set(versions) == set(names)
@@ -184,9 +187,23 @@ def test_gradle_builds_what_ci_builds() -> None:
     assert "noCompress 'onnx', 'nb', 'tflite'" in app
     assert "-0 .onnx -0 .nb -0 .tflite" in script_text
     assert "JavaVersion.VERSION_1_8" in app
-    assert "--release 8" in script_text
+    assert "--release 8" in (CI / "modules.sh").read_text()
     modules = set(re.findall(r"':([\w-]+)'", (ANDROID / "settings.gradle").read_text()))
-    assert modules == {"core", "ort", "lite", "lite-stub", "litert", "app"}
+    assert modules == {"core", "core-jvm", "ort", "lite", "lite-stub", "litert", "coroutines", "app"}
+
+
+def test_gradle_and_its_wrapper_are_pinned() -> None:
+    """The digests of Gradle 8.10.2 and of its wrapper, from Gradle's list; AGP 8.7 needs 8.9 or later."""
+    import hashlib
+
+    given = (ANDROID / "gradle" / "wrapper" / "gradle-wrapper.properties").read_text()
+    assert re.findall(r"distributionUrl=.*/gradle-(.*)-bin\.zip", given) == ["8.10.2"]
+    assert "distributionSha256Sum=31c55713e40233a8303827ceb42ca48a47267a0ad4bab9177123121e71524c26\n" in given
+    wrapper = (ANDROID / "gradle" / "wrapper" / "gradle-wrapper.jar").read_bytes()
+    assert hashlib.sha256(wrapper).hexdigest() == "2db75c40782f5e8ba1fc278a5574bab070adccb2d21ca5a6e5ed840888448046"
+    plugins = (ANDROID / "build.gradle").read_text()
+    assert "id 'com.android.library' version '8.7.3'" in plugins
+    assert f"id 'org.jetbrains.kotlin.android' version '{_versions()['KOTLIN']}'" in plugins
 
 
 def test_onnxruntime_is_the_version_that_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segexport.android.build import build_apk
+from segexport.android.build import build_aars, build_apk
 from segexport.errors import EnvironmentMissingError, InputError, WorkerFailed
 
 from .conftest import ANDROID, require_tools
@@ -44,3 +44,13 @@ def test_failures_of_the_script(tmp_path: Path) -> None:
     assert "Main.java:1: error" in failed.value.cause
     (demo / "ci" / "build_apk.sh").write_text('printf apk > "$2"')
     assert build_apk(demo, tmp_path / "a.apk") == 3
+    (demo / "ci" / "build_apk.sh").write_text('printf shrunk$SHRINK > "$2"')
+    assert build_apk(demo, tmp_path / "a.apk", shrink=True) == len("shrunk1")
+    (demo / "ci" / "build_apk.sh").write_text("true")
+    with pytest.raises(WorkerFailed, match=r"no .*b\.apk"):
+        build_apk(demo, tmp_path / "b.apk")
+    (demo / "ci" / "build_aar.sh").write_text("true")
+    with pytest.raises(WorkerFailed, match="no AAR in"):
+        build_aars(demo, tmp_path / "maven")
+    (demo / "ci" / "build_aar.sh").write_text('mkdir -p "$1/x" && touch "$1/x/b.aar" "$1/x/a.aar" "$1/x/a.pom"')
+    assert [file.name for file in build_aars(demo, tmp_path / "maven")] == ["a.aar", "b.aar"]

@@ -39,6 +39,20 @@ def test_junit(jvm: Jvm) -> None:
     assert re.search(rf"golden camera: {count} cases, largest difference [01] grey levels", output), output
 
 
+def test_the_kotlin_module(jvm: Jvm) -> None:
+    """Its suspend functions and flows, compiled and run; needs fetch_tools.sh kotlin."""
+    tools = require_tools("kotlin")
+    classes, out = f"{jvm.build}/jvm/test:{jvm.build}/jvm/main", jvm.build / "kotlin"
+    script([CI / "build_kotlin.sh", classes, out, "tests"], timeout_s=400, env=jvm.env)
+    env = {
+        **jvm.env,
+        "CLASSES": ":".join([str(out), classes, *map(str, sorted((tools / "kotlin").glob("kotlin*.jar")))]),
+    }
+    name = "dev.segexport.coroutines.SuspendingSegmenterTest"
+    said = script([CI / "java.sh", "x86_64", "org.junit.runner.JUnitCore", name], timeout_s=100, env=env)
+    assert "OK (6 tests)" in said, said
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_junit_on_arm64(arm64: Jvm) -> None:

@@ -119,10 +119,12 @@ def test_a_sound_app_passes(tmp_path: Path, kind: str) -> None:
     assert "libpaddle_lite_jni.so is 2.13-rc" in next(c.message for c in found.checks if c.name == "model.library")
 
 
-def test_a_library_of_4_kb_pages(tmp_path: Path) -> None:
-    files = sound(**{"lib/arm64-v8a/libold.so": elf(alignment=4096)})
-    told = fault(lint(apk(tmp_path / "a.apk", files)), "elf.pages")
-    assert told == "lib/arm64-v8a/libold.so has a segment aligned to 4,096 bytes."
+@pytest.mark.parametrize(("package", "folder"), [("a.apk", "lib"), ("a.aar", "jni")])
+def test_a_library_of_4_kb_pages(tmp_path: Path, package: str, folder: str) -> None:
+    files = {name.replace("lib/", f"{folder}/", 1): data for name, data in sound().items()}
+    files[f"{folder}/arm64-v8a/libold.so"] = elf(alignment=4096)
+    told = fault(lint(apk(tmp_path / package, files)), "elf.pages")
+    assert told == f"{folder}/arm64-v8a/libold.so has a segment aligned to 4,096 bytes."
 
 
 def test_32_bit_libraries_may_have_4_kb_pages(tmp_path: Path) -> None:
@@ -192,7 +194,8 @@ def test_a_model_without_its_library(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_nb(tmp_path: Path, model: bytes, message: str) -> None:
-    assert message in fault(lint(apk(tmp_path / "a.apk", sound(**pack(model)))), "nb.build")
+    for package in ("a.apk", "a.aar"):
+        assert message in fault(lint(apk(tmp_path / package, sound(**pack(model)))), "nb.build")
     loose = lint(apk(tmp_path / "b.apk", {LITE_LIBRARY: elf(tail=SOUND), "assets/net.nb": model}))
     assert message in fault(loose, "nb.build")  # also without a manifest
 

@@ -1,4 +1,4 @@
-"""`segexport android`: add exports to the app, build the APK, and examine an app."""
+"""`segexport android`: add exports to the app, build the app and the library, and examine an app."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ class _ExportsByDefault(Group):
     examples=[
         "segexport android out/model-int8",
         "segexport android build --flavour ort -o out/segexport.apk",
+        "segexport android aar -o out/maven",
         "segexport android lint out/segexport.apk",
     ],
 )
 def android() -> None:
-    """Add exports to the Android app, build it, and examine an app.
+    """Add exports to the Android app, build it and its library, and examine an app.
 
     `segexport android EXPORT...` is short for `segexport android assets EXPORT...`.
     """
@@ -58,19 +59,34 @@ def assets(console: Any, exports: tuple[Path, ...], output: Path, sample: Path |
 @click.option("--demo", type=_FILE, default=Path("android_demo"), show_default=True, help="Source folder of the app.")
 @click.option(
     "--flavour",
-    type=click.Choice(["ort", "lite", "full"]),
+    type=click.Choice(["ort", "lite", "litert", "full"]),
     default="ort",
     show_default=True,
-    help="Runtimes in the APK: ONNX Runtime, Paddle-Lite, or both.",
+    help="Runtimes in the APK: ONNX Runtime, Paddle-Lite, LiteRT, or all.",
 )
+@click.option("--shrink", is_flag=True, help="Remove and rename classes by R8, as for a store.")
 @click.option("-o", "--output", type=_FILE, default=Path("out/segexport.apk"), show_default=True, help="APK file.")
 @click.pass_obj
-def build(console: Any, demo: Path, flavour: Any, output: Path) -> None:
+def build(console: Any, demo: Path, flavour: Any, shrink: bool, output: Path) -> None:
     """Build a signed APK for arm64-v8a with the models of the app."""
     from segexport.android.build import build_apk
 
-    size = build_apk(demo, output, flavour=flavour)
+    size = build_apk(demo, output, flavour=flavour, shrink=shrink)
     console().say(f"{output}: {size:,} bytes, signed")
+
+
+@android.command(examples=["segexport android aar -o out/maven"])
+@click.option("--demo", type=_FILE, default=Path("android_demo"), show_default=True, help="Source folder of the app.")
+@click.option(
+    "-o", "--output", type=_FILE, default=Path("out/maven"), show_default=True, help="Folder, a Maven repository."
+)
+@click.pass_obj
+def aar(console: Any, demo: Path, output: Path) -> None:
+    """Build the library as AARs, which an app of yours depends on: core, and a module for each runtime."""
+    from segexport.android.build import build_aars
+
+    for file in build_aars(demo, output):
+        console().say(f"{file}: {file.stat().st_size:,} bytes")
 
 
 @android.command(examples=["segexport android lint out/segexport.apk", "segexport android lint app/src/main"])
