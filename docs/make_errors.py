@@ -34,7 +34,7 @@ segexport export nowhere --to onnx -o out --format json
 `cause` and `hint` may be empty. `path` is the file or folder that the message begins with, else null. In Python, the
 classes are in `segexport.errors`; each is a `SegexportError` with `code`, `what` (the message), `cause`, `hint` and
 `path`. The exit code is 2, and 130 for `interrupted`. A failed gate is no error: it is a verdict in a report, and the
-exit code is 1.
+exit code is 1 ([automation](automation.md)).
 
 | code | what happened, and what to do | in Python | base |
 |---|---|---|---|

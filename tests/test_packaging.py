@@ -81,7 +81,7 @@ def test_the_installed_wheel_starts(wheel, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == str(tmp_path / "segexport/cli/main.py")
+    assert done.stdout.strip() == str(tmp_path / "segexport/cli/main.py"), done.stderr
     assert done.returncode == 0, done.stderr
     assert "a valid recipe with" in done.stderr
 

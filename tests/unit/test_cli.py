@@ -129,7 +129,9 @@ def test_color_stands_after_the_command_and_the_last_one_counts(monkeypatch, cap
     plain = ("--color", "never", "cache", "ls")
     assert run(monkeypatch, capsys, *plain)[0] == 0
     chosen = []
-    monkeypatch.setattr(cli, "_console", lambda color, quiet: chosen.append(color) or Console(color, quiet=quiet))
+    monkeypatch.setattr(
+        cli, "_console", lambda color, quiet, form: chosen.append(color) or Console(color, quiet=quiet, form=form)
+    )
     for arguments in (plain, ("cache", "ls", "--color", "always"), (*plain, "--color", "always"), ("cache", "ls")):
         run(monkeypatch, capsys, *arguments)
     assert chosen == ["never", "always", "always", "auto"]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from segexport.android.lint import AppLint
+from segexport.files.json_writer import to_json
 from segexport.report import junit
+from segexport.spec import Frozen
 from segexport.ui.text_table import table
+from segexport.verdict import Check, Verdict
+
+
+class LintDocument(Frozen):
+    """The checks of an app."""
+
+    path: str
+    verdict: Verdict
+    size_bytes: int
+    checks: tuple[Check, ...]
+
 
 LintForm = Literal["table", "json", "junit"]
 
@@ -15,9 +27,8 @@ LintForm = Literal["table", "json", "junit"]
 def render(found: AppLint, form: LintForm, *, color: bool, width: int) -> str:
     """Formats the checks and the verdict."""
     if form == "json":
-        checks = [check.model_dump(mode="json") for check in found.checks]
-        whole = {"path": found.path, "verdict": found.verdict.value, "size_bytes": found.size_bytes, "checks": checks}
-        return json.dumps(whole, indent=2, ensure_ascii=False)
+        one = LintDocument(path=found.path, verdict=found.verdict, size_bytes=found.size_bytes, checks=found.checks)
+        return to_json(one)
     if form == "junit":
         return junit.render_checks(found.path, {"verdict": found.verdict.value}, found.checks)
     body = [

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Group
-from segexport.cli.options import format_option
+from segexport.cli.command import Group, format_option
 
 _FILE = click.Path(path_type=Path)
 ASSETS = Path("android_demo/app/src/main/assets/model")
@@ -40,7 +39,10 @@ def android() -> None:
     """
 
 
-@android.command(examples=["segexport android assets out/model-int8 --sample photo.jpg"])
+@android.command(
+    examples=["segexport android assets out/model-int8 --sample photo.jpg"],
+    results=["commands.documents:FoldersDocument"],
+)
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
 @click.option("-o", "--output", type=_FILE, default=ASSETS, show_default=True, help="Model folder of the app.")
 @click.option("--sample", type=_FILE, help="Image for the self-test of the app.  [default: the sample in the export]")
@@ -49,13 +51,19 @@ def assets(console: Any, exports: tuple[Path, ...], output: Path, sample: Path |
     """Write the models, labels, palettes and test samples of EXPORTS into the app."""
     from segexport.android.assets import write_assets
     from segexport.artifact import read_artifact
+    from segexport.commands.documents import FoldersDocument
 
+    say = console()
     folders = write_assets([read_artifact(path) for path in exports], output, sample=sample)
     for folder in folders:
-        console().say(str(folder))
+        say.say(str(folder))
+    say.result(FoldersDocument(folders=tuple(map(str, folders))))
 
 
-@android.command(examples=["segexport android build --flavour ort -o out/segexport.apk"])
+@android.command(
+    examples=["segexport android build --flavour ort -o out/segexport.apk"],
+    results=["commands.documents:FileDocument"],
+)
 @click.option("--demo", type=_FILE, default=Path("android_demo"), show_default=True, help="Source folder of the app.")
 @click.option(
     "--flavour",
@@ -70,12 +78,15 @@ def assets(console: Any, exports: tuple[Path, ...], output: Path, sample: Path |
 def build(console: Any, demo: Path, flavour: Any, shrink: bool, output: Path) -> None:
     """Build a signed APK for arm64-v8a with the models of the app."""
     from segexport.android.build import build_apk
+    from segexport.commands.documents import FileDocument
 
+    say = console()
     size = build_apk(demo, output, flavour=flavour, shrink=shrink)
-    console().say(f"{output}: {size:,} bytes, signed")
+    say.say(f"{output}: {size:,} bytes, signed")
+    say.result(FileDocument(path=str(output), size_bytes=size, summary=f"a signed APK, flavour {flavour}"))
 
 
-@android.command(examples=["segexport android aar -o out/maven"])
+@android.command(examples=["segexport android aar -o out/maven"], results=["commands.documents:FilesDocument"])
 @click.option("--demo", type=_FILE, default=Path("android_demo"), show_default=True, help="Source folder of the app.")
 @click.option(
     "-o", "--output", type=_FILE, default=Path("out/maven"), show_default=True, help="Folder, a Maven repository."
@@ -84,12 +95,19 @@ def build(console: Any, demo: Path, flavour: Any, shrink: bool, output: Path) ->
 def aar(console: Any, demo: Path, output: Path) -> None:
     """Build the library as AARs, which an app of yours depends on: core, and a module for each runtime."""
     from segexport.android.build import build_aars
+    from segexport.commands.documents import FileDocument, FilesDocument
 
-    for file in build_aars(demo, output):
-        console().say(f"{file}: {file.stat().st_size:,} bytes")
+    say = console()
+    found = FilesDocument(files=tuple(FileDocument.of(file) for file in build_aars(demo, output)))
+    for file in found.files:
+        say.say(f"{file.path}: {file.size_bytes:,} bytes")
+    say.result(found)
 
 
-@android.command(examples=["segexport android lint out/segexport.apk", "segexport android lint app/src/main"])
+@android.command(
+    examples=["segexport android lint out/segexport.apk", "segexport android lint app/src/main"],
+    results=["android.lint_report:LintDocument"],
+)
 @click.argument("path", type=_FILE)
 @click.option(
     "--library-build",
@@ -97,7 +115,7 @@ def aar(console: Any, demo: Path, output: Path) -> None:
     multiple=True,
     help="What the Paddle-Lite library of the app was built with: fp16: --with_arm82_fp16=ON.",
 )
-@format_option(click.Choice(["table", "json", "junit"]))
+@format_option("table", "json", "junit")
 @click.pass_obj
 def lint(console: Any, path: Path, library_build: tuple[str, ...], form: Any) -> None:
     """Examine PATH (an APK, an AAR or a folder) for what fails in a store or on a phone.

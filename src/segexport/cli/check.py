@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Command
+from segexport.cli.command import Command, format_option
 from segexport.cli.options import (
     FILE,
     FORMS,
@@ -21,7 +21,6 @@ from segexport.cli.options import (
     against_baseline,
     checkpoint,
     chosen,
-    format_option,
     grouping,
     tiling,
 )
@@ -35,6 +34,7 @@ from segexport.cli.shown_report import finish, show
         "segexport check out/onnx-int8 --golden golden.zip",
         "segexport check out/onnx-int8 --reference model.ref --data data/ --device adb",
     ],
+    results=["report.schema:Report", "commands.documents:FileDocument"],
 )
 @click.argument("exports", type=FILE, nargs=-1, required=True)
 @click.option("--reference", type=FILE, help="Original model of the exports, or a recorded reference.")
@@ -76,7 +76,7 @@ from segexport.cli.shown_report import finish, show
 @tiling
 @click.option("--shard", metavar="I/N", help="Measure only part I of N of the images and write it to the file -o.")
 @against_baseline
-@format_option(FORMS)
+@format_option(*FORMS)
 @click.option("-o", "--output", type=FILE, help="Folder for report.json, .md, .html and junit.xml.")
 @click.pass_obj
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
@@ -88,16 +88,25 @@ def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | Non
     tiles = tiles_from_strings(*(options[f"tile_{name}"] for name in ("size", "overlap", "blend")))
     asked = chosen(CheckOptions, {**options, "tiles": tiles})
     if asked.shard is not None:
-        say.say(check_shard(exports, output, asked, feedback=say))
+        from segexport.commands.documents import FileDocument
+
+        told = check_shard(exports, output, asked, feedback=say)
+        say.say(told)
+        if output is not None:
+            say.result(FileDocument.of(output, told))
     else:
         places = functools.partial(places_of, exports, asked)
         finish(say, check(exports, output, asked, feedback=say), output, form, places=places)
 
 
-@click.command(cls=Command, examples=["segexport merge part1.shard part2.shard -o out/report"])
+@click.command(
+    cls=Command,
+    examples=["segexport merge part1.shard part2.shard -o out/report"],
+    results=["report.schema:Report"],
+)
 @click.argument("parts", type=FILE, nargs=-1, required=True)
 @against_baseline
-@format_option(FORMS)
+@format_option(*FORMS)
 @click.option("-o", "--output", type=FILE, required=True, help="Folder for report.json, .md, .html and junit.xml.")
 @click.pass_obj
 def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **options: Any) -> None:
@@ -116,9 +125,10 @@ def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **opti
         "segexport report out/report/report.json --format markdown",
         "segexport report out/report --format sarif --at exports/onnx-int8 > report.sarif",
     ],
+    results=["report.schema:Report"],
 )
 @click.argument("file", type=FILE)
-@format_option(FORMS)
+@format_option(*FORMS)
 @click.option(
     "--at",
     type=FILE,

@@ -25,6 +25,7 @@ def ci() -> None:
         "segexport ci comment out/report",
         "segexport ci comment out/report --pictures-branch pictures",
     ],
+    results=["commands.documents:CommentDocument"],
 )
 @click.argument("report", type=FILE)
 @click.option("--key", default="report", show_default=True, help="Name of this comment, if a request gets several.")
@@ -42,14 +43,20 @@ def comment(console: Any, report: Path, key: str, report_url: str, pictures_bran
     The token is $GITHUB_TOKEN on GitHub, and $GITLAB_TOKEN, a project access token, on GitLab.
     """
     from segexport.commands.ci import comment
+    from segexport.commands.documents import CommentDocument
 
     say = console()
     url = comment(report, key=key, report_url=report_url, pictures_branch=pictures_branch, feedback=say)
     if url:
         say.say(f"comment: {url}")
+    say.result(CommentDocument(url=url or None))
 
 
-@ci.command(cls=Command, examples=["segexport ci baseline -o baseline/report.json"])
+@ci.command(
+    cls=Command,
+    examples=["segexport ci baseline -o baseline/report.json"],
+    results=["commands.documents:BaselineDocument"],
+)
 @click.option(
     "--artifact",
     default="",
@@ -67,7 +74,10 @@ def baseline(console: Any, artifact: str, branch: str, output: Path) -> None:
     Without one, nothing is written, and the exit code is 0: a first run has nothing to compare with.
     """
     from segexport.commands.ci import baseline
+    from segexport.commands.documents import BaselineDocument
 
     say = console()
-    if baseline(output, artifact=artifact, branch=branch, feedback=say) is not None:
+    found = baseline(output, artifact=artifact, branch=branch, feedback=say) is not None
+    if found:
         say.say(f"baseline: {output}")
+    say.result(BaselineDocument(path=str(output) if found else None))

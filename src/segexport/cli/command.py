@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ import click
 
 COLOR = "segexport.color"
 QUIET = "segexport.quiet"
+FORMAT = "segexport.format"
+JSON = "json"
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -50,6 +53,30 @@ def global_options() -> list[click.Option]:
     ]
 
 
+def format_option(*choices: str) -> Any:
+    """`--format`, whose value the command gets as `form`; the first choice is the default."""
+    return click.option("--format", "form", **_format(choices))
+
+
+def _format(choices: Sequence[str]) -> dict[str, Any]:
+    def remember(context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+        context.meta[FORMAT] = value
+        return value
+
+    return {
+        "type": click.Choice(choices),
+        "default": choices[0],
+        "show_default": True,
+        "help": "Format of the standard output.",
+        "callback": remember,
+    }
+
+
+def asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether a command line, which may be wrong otherwise, has `--format json`."""
+    return f"--format={JSON}" in arguments or ("--format", JSON) in itertools.pairwise(arguments)
+
+
 class _Examples:
     """Adds a section "Examples" to the end of `--help`."""
 
@@ -63,16 +90,24 @@ class _Examples:
 
 
 class Command(_Examples, click.Command):
-    """A command with the global options, except those whose names it defines itself.
+    """A command with the global options, except those whose names it defines itself, and with `--format json`.
 
     Args:
         examples: Command lines for the end of `--help`.
+        results: The documents that `--format json` prints, one of them each time: names such as
+            `commands.documents:FileDocument` of pydantic models in segexport. `segexport schema` makes their JSON
+            schema; `Console.result` prints them. A command without a `format_option` gets `--format text|json`.
     """
 
-    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **attributes: Any) -> None:
+    def __init__(
+        self, *arguments: Any, examples: Sequence[str] = (), results: Sequence[str] = (), **attributes: Any
+    ) -> None:
         super().__init__(*arguments, **attributes)
         self.examples = examples
+        self.results = results
         taken = {name for parameter in self.params for name in parameter.opts}
+        if results and "--format" not in taken:
+            self.params.append(click.Option(["--format"], expose_value=False, **_format(("text", JSON))))
         self.params += [option for option in global_options() if not taken.intersection(option.opts)]
 
 

@@ -17,6 +17,7 @@ from segexport.cli.options import FILE, LABEL_MAP, THREADS, TargetName, chosen, 
         "segexport compress inference_model/ --data data/ -o out/",
         "segexport compress inference_model/ --data data/ --max-miou-drop 0.01 --objective size -o out/",
     ],
+    results=["commands.compress:CompressDocument"],
 )
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="PaddleSeg data folder: train.txt, val.txt, labels.txt.")
@@ -82,13 +83,16 @@ def compress(console: Any, model: Path, output: Path, **options: Any) -> None:
     """
     import sys
 
-    from segexport.commands.compress import CompressOptions, compress
+    from segexport.commands.compress import CompressDocument, CompressOptions, compress
     from segexport.report import terminal
     from segexport.verdict import exit_code
 
     say = console()
     found = compress(model, output, import_options(options), chosen(CompressOptions, options), feedback=say)
-    say.data(terminal.render(found.report, output, width=say.stdout_width, color=say.stdout_color))
-    say.data(found.summary.sentence)
+    if say.form == "json":
+        say.result(CompressDocument(summary=found.summary, report=found.report))
+    else:
+        say.data(terminal.render(found.report, output, width=say.stdout_width, color=say.stdout_color))
+        say.data(found.summary.sentence)
     say.say(f"candidates: {output / 'search.html'}; to repeat: segexport run {output / 'recipe.yaml'}")
     sys.exit(exit_code(found.report.verdict))

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Command
-from segexport.cli.options import FILE, LIMIT, SPLIT, TargetName, chosen, import_options, importing
+from segexport.cli.command import Command, format_option
+from segexport.cli.options import FILE, FORMS, LIMIT, SPLIT, TargetName, chosen, import_options, importing
 from segexport.cli.shown_report import finish
 
 HEAD = click.option(
@@ -24,6 +24,7 @@ HEAD = click.option(
 @click.command(
     cls=Command,
     examples=["segexport run recipe.yaml", "segexport run recipe.yaml --without prune -o out/plain"],
+    results=["report.schema:Report"],
 )
 @click.argument("recipe", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Folder for exports and reports.  [default: out/<name of the recipe>]")
@@ -31,15 +32,18 @@ HEAD = click.option(
 @click.option(
     "--baseline", type=FILE, help="Fail if a result is worse than in this report.json, instead of the recipe's."
 )
+@format_option(*FORMS)
 @click.pass_obj
-def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...], baseline: Path | None) -> None:
+def run(
+    console: Any, recipe: Path, output: Path | None, without: tuple[str, ...], baseline: Path | None, form: str
+) -> None:
     """Run RECIPE: compress, export and check a model."""
     from segexport.commands.run import places_of, run
 
     say = console()
     folder = output or Path("out") / recipe.stem
     result = run(recipe, folder, without=without, baseline=baseline, feedback=say)
-    finish(say, result, folder, places=lambda: places_of(recipe, folder, result))
+    finish(say, result, folder, form, places=lambda: places_of(recipe, folder, result))
 
 
 @click.command(
@@ -50,6 +54,7 @@ def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...
         "segexport import inference_model/ --input-size 512x512 --labels labels.txt -o out/model",
         "segexport import best_model/model.pdparams --config pp_liteseg.yml -o out/model",
     ],
+    results=["commands.documents:ArtifactDocument"],
 )
 @click.argument("model", type=FILE)
 @HEAD
@@ -61,11 +66,13 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
 
     The result is a self-describing artifact: a folder with the model and a manifest.
     """
+    from segexport.commands.documents import ArtifactDocument
     from segexport.commands.import_ import import_to
 
     say, artifact = console(), import_to(model, output, import_options(options), head)
     say.warn_of(artifact)
     say.say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
+    say.result(ArtifactDocument.of(artifact, output))
 
 
 @click.command(
@@ -75,6 +82,7 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
         "segexport export inference_model/ --to onnx --precision int8 --calibration data/ -o out/onnx-int8",
         "segexport export inference_model/ --for android --data photos/ -o out/android",
     ],
+    results=["commands.documents:ArtifactDocument", "commands.recommend:RecommendationDocument"],
 )
 @click.argument("model", type=FILE)
 @click.option("--to", "to", type=TargetName(), help="Export target.")
@@ -138,6 +146,7 @@ def export(console: Any, model: Path, output: Path, to: str | None, purpose: str
 
     With --for, exit code 1: no export passed.
     """
+    from segexport.commands.documents import ArtifactDocument
     from segexport.commands.export import ExportOptions, export
 
     say = console()
@@ -151,6 +160,7 @@ def export(console: Any, model: Path, output: Path, to: str | None, purpose: str
     options["to"] = to
     artifact = export(model, output, import_options(options), chosen(ExportOptions, options), feedback=say)
     say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
+    say.result(ArtifactDocument.of(artifact, output))
 
 
 def _recommend(say: Any, model: Path, output: Path, purpose: str, options: dict[str, Any]) -> None:
@@ -173,15 +183,20 @@ def _recommend(say: Any, model: Path, output: Path, purpose: str, options: dict[
         raise click.UsageError("--for needs images: --data DIR")
     asked = chosen(RecommendOptions, {**options, "purpose": purpose})
     found = recommend(model, output, import_options(options), asked, feedback=say)
-    say.data(terminal.render(found.report, width=say.stdout_width, color=say.stdout_color))
-    say.data(found.why)
-    for step in found.next_steps:
-        say.data(f"next: {step}")
+    if say.form == "json":
+        say.result(found.document)
+    else:
+        say.data(terminal.render(found.report, width=say.stdout_width, color=say.stdout_color))
+        say.data(found.why)
+        for step in found.next_steps:
+            say.data(f"next: {step}")
     say.say(f"report: {output / 'report.html'}")
     sys.exit(0 if found.recommended else 1)
 
 
-@click.command(cls=Command, examples=["segexport demo", "segexport demo -o /tmp/demo"])
+@click.command(
+    cls=Command, examples=["segexport demo", "segexport demo -o /tmp/demo"], results=["report.schema:Report"]
+)
 @click.option(
     "-o",
     "--output",
@@ -190,10 +205,11 @@ def _recommend(say: Any, model: Path, output: Path, purpose: str, options: dict[
     show_default=True,
     help="Folder for exports and reports.",
 )
+@format_option(*FORMS)
 @click.pass_obj
-def demo(console: Any, output: Path) -> None:
+def demo(console: Any, output: Path, form: str) -> None:
     """Quantize, export and check a small built-in model, offline."""
     from segexport.commands.run import DEMO_RECIPE, run
 
     say = console()
-    finish(say, run(DEMO_RECIPE, output, feedback=say), output)
+    finish(say, run(DEMO_RECIPE, output, feedback=say), output, form)

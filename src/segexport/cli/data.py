@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Group
-from segexport.cli.options import FILE, TABLE_OR_JSON, format_option
+from segexport.cli.command import Group, format_option
+from segexport.cli.options import FILE, TABLE_OR_JSON
 
 _IGNORE = click.option(
     "--ignore-index",
@@ -25,12 +25,16 @@ def data() -> None:
     """Check, convert and split datasets."""
 
 
-@data.command("check", examples=["segexport data check data/", "segexport data check data/ --split val -o out/data"])
+@data.command(
+    "check",
+    examples=["segexport data check data/", "segexport data check data/ --split val -o out/data"],
+    results=["data.check:DataDocument"],
+)
 @click.argument("folder", type=FILE)
 @click.option("--split", "splits", multiple=True, help="Image list to read. Repeatable.  [default: train, val, test]")
 @click.option("--samples", type=click.IntRange(0), default=10, show_default=True, help="Number of overlays per split.")
 @_IGNORE
-@format_option(TABLE_OR_JSON)
+@format_option(*TABLE_OR_JSON)
 @click.option("-o", "--output", type=FILE, help="New folder for check_dataset_result.json, histogram.svg and overlays.")
 @click.pass_obj
 def check(console: Any, folder: Path, splits: tuple[str, ...], form: str, output: Path | None, **options: Any) -> None:
@@ -47,7 +51,11 @@ def check(console: Any, folder: Path, splits: tuple[str, ...], form: str, output
     sys.exit(0 if found.passed else 1)
 
 
-@data.command("convert", examples=["segexport data convert coco/ -o data/"])
+@data.command(
+    "convert",
+    examples=["segexport data convert coco/ -o data/"],
+    results=["commands.documents:ConvertedDocument"],
+)
 @click.argument("folder", type=FILE)
 @click.option(
     "--form", type=click.Choice(["labelme", "coco", "voc", "cityscapes"]), help="Form of FOLDER.  [default: detected]"
@@ -58,6 +66,7 @@ def check(console: Any, folder: Path, splits: tuple[str, ...], form: str, output
 @click.pass_obj
 def convert(console: Any, folder: Path, output: Path, labels: Path | None, **options: Any) -> None:
     """Convert FOLDER (LabelMe, COCO, Pascal VOC, Cityscapes) to a PaddleSeg dataset."""
+    from segexport.commands.documents import ConvertedDocument
     from segexport.data.convert import convert
     from segexport.data.dataset_list import read_labels
     from segexport.errors import MissingInputError
@@ -71,9 +80,14 @@ def convert(console: Any, folder: Path, output: Path, labels: Path | None, **opt
         say.warn(note)
     counts = ", ".join(f"{split} {count}" for split, count in found.counts.items())
     say.say(f"{output}: from {found.form}, {len(found.labels)} classes; images: {counts}")
+    say.result(ConvertedDocument(path=str(output), **vars(found)))
 
 
-@data.command("split", examples=["segexport data split data/ --train-percent 80 --val-percent 20 --stratify"])
+@data.command(
+    "split",
+    examples=["segexport data split data/ --train-percent 80 --val-percent 20 --stratify"],
+    results=["commands.documents:SplitDocument"],
+)
 @click.argument("folder", type=FILE)
 @click.option("--train-percent", type=float, default=90, show_default=True, help="Share of train.txt, in percent.")
 @click.option("--val-percent", type=float, default=10, show_default=True, help="Share of val.txt, in percent.")
@@ -89,7 +103,9 @@ def split(console: Any, folder: Path, **options: Any) -> None:
 
     Existing lists are renamed to .bak.
     """
+    from segexport.commands.documents import SplitDocument
     from segexport.data.split import split
 
-    counts = split(folder, **options)
-    console().say(f"{folder}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    say, counts = console(), split(folder, **options)
+    say.say(f"{folder}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+    say.result(SplitDocument(path=str(folder), counts=counts))

@@ -8,20 +8,21 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Command
-from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, checkpoint, format_option, import_options
+from segexport.cli.command import Command, format_option
+from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, checkpoint, import_options
 
 
 @click.command(
     cls=Command,
     examples=["segexport diagnose out/onnx-int8 --reference inference_model/ --image photo.jpg -o out/diagnosis"],
+    results=["diagnose.schema:Diagnosis"],
 )
 @click.argument("export", type=FILE)
 @click.option("--reference", type=FILE, required=True, help="Original model of the export.")
 @checkpoint("--reference")
 @click.option("--image", type=FILE, required=True, help="Image on which the two models differ.")
 @THREADS
-@format_option(click.Choice(["table", "json", "html"]))
+@format_option("table", "json", "html")
 @click.option("-o", "--output", type=FILE, help="Folder for the report and a minimal model with the fault.")
 @click.pass_obj
 def diagnose(
@@ -55,6 +56,7 @@ def diagnose(
         "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
         "segexport bench out/exports --count",
     ],
+    results=["commands.bench:BenchDocument", "commands.bench_count:CountDocument"],
     # `--seconds`: the name in version 0.1
     context_settings={"token_normalize_func": lambda name: "latency-seconds" if name == "seconds" else name},
 )
@@ -83,7 +85,7 @@ def diagnose(
     help="Count instructions of one inference instead of taking times: in ONNX Runtime for arm64 under QEMU, on one "
     "thread, and by the kernel's counter. Repeats on any machine; it is no speed.",
 )
-@format_option(TABLE_OR_JSON)
+@format_option(*TABLE_OR_JSON)
 @click.pass_obj
 def bench(console: Any, exports: tuple[Path, ...], form: str, count: bool, **options: Any) -> None:
     """Measure the latency of EXPORTS, relative to the first one.
@@ -110,11 +112,12 @@ def bench(console: Any, exports: tuple[Path, ...], form: str, count: bool, **opt
         "segexport inspect out/onnx-int8 --format json",
         "segexport inspect best_model/model.pdparams --config pp_liteseg.yml",
     ],
+    results=["commands.documents:ProgramDocument", "commands.documents:ArtifactDocument"],
 )
 @click.argument("model", type=FILE)
 @checkpoint("MODEL")
 @click.option("--input-size", metavar="WxH", help="Size for a dynamic input, in pixels; the costs depend on it.")
-@format_option(TABLE_OR_JSON)
+@format_option(*TABLE_OR_JSON)
 @click.pass_obj
 def inspect(console: Any, model: Path, form: str, **options: Any) -> None:
     """Show structure, cost and target support of MODEL."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from segexport import __version__
 from segexport.cli.android import android
 from segexport.cli.check import check, merge, report
 from segexport.cli.ci import ci
-from segexport.cli.command import COLOR, QUIET, Group, global_options
+from segexport.cli.command import COLOR, FORMAT, JSON, QUIET, Group, asks_for_json, global_options
 from segexport.cli.compress import compress
 from segexport.cli.convert import demo, export, import_, run
 from segexport.cli.data import data
@@ -21,6 +22,7 @@ from segexport.cli.examine import bench, diagnose, inspect
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.recipe import recipe
 from segexport.cli.reference import golden, reference
+from segexport.cli.schema import schema
 from segexport.cli.serve import serve
 from segexport.cli.toolchain import toolchain
 from segexport.cli.train import finetune, train
@@ -34,7 +36,7 @@ SECTIONS = {
     "Check": (check, merge, diagnose, bench, inspect, report, evaluate, ci),
     "Use": (predict, pipeline, serve, android),
     "Data and references": (data, reference, golden, recipe),
-    "Environment": (doctor, toolchain, cache),
+    "Environment": (doctor, toolchain, cache, schema),
 }
 
 
@@ -57,7 +59,7 @@ def cli(context: click.Context) -> None:
     Exit codes: 0 everything passed; 1 a gate failed or could not be decided; 2 an error occurred; 130 interrupted.
     """
     meta = context.meta  # shared with the contexts of the commands, whose options may follow
-    context.obj = lambda: _console(meta.get(COLOR, "auto"), meta.get(QUIET, False))
+    context.obj = lambda: _console(meta.get(COLOR, "auto"), meta.get(QUIET, False), meta.get(FORMAT, ""))
 
 
 for _commands in SECTIONS.values():
@@ -66,27 +68,45 @@ for _commands in SECTIONS.values():
 
 
 def main() -> None:
-    """Entry point: prints errors in up to three lines and sets the exit code. 1 is reserved for failed gates."""
-    from segexport.errors import InternalError, SegexportError
+    """Entry point: prints errors in up to three lines and sets the exit code. 1 is reserved for failed gates.
+
+    With `--format json`, an error is a JSON document on stdout too.
+    """
+    from segexport.errors import CommandLineError, InternalError, SegexportError, StoppedError
 
     _open_closed_streams()
     try:
         sys.exit(cli(standalone_mode=False))
     except click.ClickException as error:
         error.show()
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "segexport"
+        _answer(CommandLineError(error.format_message(), hint=f"{command} --help"))
         sys.exit(error.exit_code)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
+        _answer(StoppedError("interrupted", hint="the same command goes on after the last step that was finished"))
         raise KeyboardInterrupt from None  # `__main__` says what that means
     except SegexportError as error:
-        _console("auto", False).error(error)
+        told = error
     except OSError as error:  # an inaccessible path, a full disk
-        _console("auto", False).error(_told(error))
+        told = _told(error)
     except Exception:
         import traceback
 
         traceback.print_exc()
-        _console("auto", False).error(InternalError("this is a bug in segexport, please report it with the above"))
+        told = InternalError("this is a bug in segexport, please report it with the above")
+    _console("auto", False, "").error(told)
+    _answer(told)
     sys.exit(2)
+
+
+def _answer(error: SegexportError) -> None:
+    """Prints the error as JSON, if that is asked for. Where stdout cannot be written, it was said on stderr."""
+    if asks_for_json(sys.argv[1:]):
+        from segexport.errors import StorageError
+        from segexport.ui.error_document import ErrorDocument
+
+        with contextlib.suppress(StorageError):
+            _console("auto", False, JSON).result(ErrorDocument.of(error))
 
 
 def _open_closed_streams() -> None:
@@ -112,10 +132,10 @@ def _told(error: OSError) -> SegexportError:
     return StorageError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
-def _console(color: Color, quiet: bool) -> Console:
+def _console(color: Color, quiet: bool, form: str) -> Console:
     from segexport.cli.store_warnings import show_store_warnings
     from segexport.ui.console import Console
 
-    console = Console(color, quiet=quiet)
+    console = Console(color, quiet=quiet, form=form)
     show_store_warnings(console)
     return console

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Command
+from segexport.cli.command import Command, format_option
 from segexport.cli.options import (
     FILE,
     LABEL_MAP,
@@ -16,7 +16,6 @@ from segexport.cli.options import (
     TABLE_OR_JSON,
     THREADS,
     chosen,
-    format_option,
     import_options,
     importing,
 )
@@ -97,6 +96,7 @@ def _running(command: Callable) -> Callable:
         "segexport evaluate out/onnx-int8 --data data/",
         "segexport evaluate inference_model/ --data data/ --split test --details -o metrics.json",
     ],
+    results=["commands.evaluate:MaskMetrics", "commands.evaluate:ObjectMetrics"],
 )
 @click.argument("model", type=FILE)
 @click.option(
@@ -116,7 +116,7 @@ def _running(command: Callable) -> Callable:
 @_DEVICE
 @THREADS
 @click.option("--details", is_flag=True, help="Show the confusion matrix; for instance segmentation all metrics.")
-@format_option(TABLE_OR_JSON)
+@format_option(*TABLE_OR_JSON)
 @importing
 @click.option("-o", "--output", type=FILE, help="JSON file for the metrics.")
 @click.pass_obj
@@ -132,7 +132,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     asked = chosen(EvaluateOptions, {**options, "data": data, "split": split})
     found = evaluate(model, import_options(options), asked, feedback=say)
     if output is not None:
-        write_file(output, (found.render("json", color=False, width=0) + "\n").encode())
+        write_file(output, found.render("json", color=False, width=0).encode())
     say.data(found.render(form, color=say.stdout_color, width=say.stdout_width))
 
 
@@ -143,6 +143,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
         "segexport predict inference_model/ images/ --kind mask -o out/masks",
         "segexport predict portrait_model/ clip.mp4 --background blur -o out",
     ],
+    results=["commands.documents:PredictionDocument"],
 )
 @click.argument("model", type=FILE)
 @click.argument("inputs", nargs=-1, required=True)
@@ -212,6 +213,11 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
         "segexport pipeline --get-config semantic_segmentation -o pipeline.yaml",
         "segexport pipeline pipeline.yaml --input images/ -o out/pictures",
     ],
+    results=[
+        "commands.documents:PredictionDocument",
+        "commands.documents:FileDocument",
+        "commands.documents:TextDocument",
+    ],
 )
 @click.argument("pipeline", required=False)
 @click.option("--get-config", metavar="NAME", help="Write the YAML file of this pipeline: semantic_segmentation.")
@@ -233,6 +239,7 @@ def pipeline(
 
     PIPELINE is a YAML file with a model and its settings; --get-config writes one.
     """
+    from segexport.commands.documents import FileDocument, TextDocument
     from segexport.commands.predict import SaveOptions, save
     from segexport.files.atomic import write_file
     from segexport.predict.model_pipeline import config_text, create_pipeline
@@ -240,10 +247,13 @@ def pipeline(
     say = console()
     if get_config is not None:
         text, output = config_text(get_config), options["output"]
-        if output is None:
-            say.data(text)
-        else:
+        if output is not None:
             say.say(f"{write_file(output, text.encode(), replace=False)}: name your model in it")
+            say.result(FileDocument.of(output, "a pipeline"))
+        elif say.form == "json":
+            say.result(TextDocument(text=text))
+        else:
+            say.data(text)
         return
     if pipeline is None or not inputs:
         raise click.UsageError("give PIPELINE and --input, or --get-config")
@@ -257,5 +267,10 @@ def pipeline(
 def _show(say: Any, results: Iterator[Any]) -> None:
     from segexport.ui.console import printable
 
+    if say.form == "json":
+        from segexport.commands.documents import PredictionDocument
+
+        say.result(PredictionDocument(results=tuple(saved.document for saved in results)))
+        return
     for saved in results:
         say.data(printable(saved.line))

@@ -10,10 +10,8 @@ import click
 
 T = TypeVar("T")
 FILE = click.Path(path_type=Path)
-FORMS = click.Choice(
-    ["table", "json", "markdown", "html", "junit", "annotations", "sarif", "code-quality", "badge", "shields"]
-)
-TABLE_OR_JSON = click.Choice(["table", "json"])
+FORMS = ("table", "json", "markdown", "html", "junit", "annotations", "sarif", "code-quality", "badge", "shields")
+TABLE_OR_JSON = ("table", "json")
 THREADS = click.option(
     "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads of one inference."
 )
@@ -48,13 +46,6 @@ def tiling(command: Any) -> Any:
     for option in _TILING:
         command = option(command)
     return command
-
-
-def format_option(choices: click.Choice) -> Any:
-    """`--format`: the format of the standard output."""
-    return click.option(
-        "--format", "form", type=choices, default="table", show_default=True, help="Format of the standard output."
-    )
 
 
 class TargetName(click.ParamType):

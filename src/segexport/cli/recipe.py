@@ -24,6 +24,7 @@ def recipe() -> None:
         "segexport recipe init inference_model/ --data data/ -o recipe.yaml",
         "segexport recipe init inference_model/ --data photos/ --to all",
     ],
+    results=["commands.documents:RecipeDocument"],
 )
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
@@ -37,24 +38,36 @@ def recipe() -> None:
 @click.pass_obj
 def recipe_init(console: Any, model: Path, data: Path, to: tuple[str, ...], output: Path) -> None:
     """Write a recipe for MODEL: its exports, checked on the images."""
+    from segexport.commands.documents import RecipeDocument
     from segexport.commands.init_recipe import init_recipe
 
-    names = init_recipe(model, data, output, to)
-    console().say(f"{output}: exports {', '.join(names)}; segexport run {output}")
+    say, names = console(), init_recipe(model, data, output, to)
+    say.say(f"{output}: exports {', '.join(names)}; segexport run {output}")
+    say.result(RecipeDocument(path=str(output), exports=tuple(names)))
 
 
-@recipe.command("validate", examples=["segexport recipe validate recipe.yaml"])
+@recipe.command(
+    "validate",
+    examples=["segexport recipe validate recipe.yaml"],
+    results=["commands.documents:RecipeDocument"],
+)
 @click.argument("file", type=FILE)
 @click.pass_obj
 def recipe_validate(console: Any, file: Path) -> None:
     """Validate a recipe and list all faults with their lines."""
+    from segexport.commands.documents import RecipeDocument
     from segexport.commands.validate_recipe import validate_recipe
 
-    names = validate_recipe(file)
-    console().say(f"{file}: a valid recipe with {len(names)} exports: {', '.join(names)}")
+    say, names = console(), validate_recipe(file)
+    say.say(f"{file}: a valid recipe with {len(names)} exports: {', '.join(names)}")
+    say.result(RecipeDocument(path=str(file), exports=tuple(names)))
 
 
-@recipe.command("schema", examples=["segexport recipe schema > recipe.schema.json"])
+@recipe.command(
+    "schema",
+    examples=["segexport recipe schema > recipe.schema.json"],
+    results=["commands.documents:AnyDocument"],
+)
 @click.pass_obj
 def recipe_schema(console: Any) -> None:
     """Print the JSON schema of recipes."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Group
+from segexport.cli.command import Group, format_option
 from segexport.cli.options import (
     FILE,
     LABEL_MAP,
@@ -16,7 +16,6 @@ from segexport.cli.options import (
     TABLE_OR_JSON,
     THREADS,
     chosen,
-    format_option,
     grouping,
     import_options,
     importing,
@@ -37,6 +36,7 @@ def reference() -> None:
         "segexport reference record inference_model/ --data data/ -o model.ref",
         "segexport check out/onnx-fp32 --reference model.ref --data data/",
     ],
+    results=["commands.documents:FileDocument"],
 )
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
@@ -60,16 +60,20 @@ def reference() -> None:
 @click.pass_obj
 def record(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
     """Run MODEL on images and write its masks to one file, for `segexport check --reference FILE`."""
+    from segexport.commands.documents import FileDocument
     from segexport.commands.reference import RecordOptions, record_reference, summary
 
     say = console()
     found = record_reference(model, data, output, import_options(options), chosen(RecordOptions, options), feedback=say)
     say.say(summary(found, output))
+    say.result(FileDocument.of(output, summary(found, output)))
 
 
-@reference.command("show", examples=["segexport reference show model.ref"])
+@reference.command(
+    "show", examples=["segexport reference show model.ref"], results=["commands.reference:RecordingDocument"]
+)
 @click.argument("file", type=FILE)
-@format_option(TABLE_OR_JSON)
+@format_option(*TABLE_OR_JSON)
 @click.pass_obj
 def show(console: Any, file: Path, form: str) -> None:
     """Verify a recorded reference and show its model, device, images, noise and times."""
@@ -94,6 +98,7 @@ def golden() -> None:
         "segexport golden make inference_model/ --data data/ -o golden.zip",
         "segexport check out/onnx-fp32 --golden golden.zip",
     ],
+    results=["commands.documents:FileDocument"],
 )
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
@@ -107,8 +112,10 @@ def golden() -> None:
 @click.pass_obj
 def make(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
     """Pack images with the masks of MODEL, an original model or an export for a phone."""
+    from segexport.commands.documents import FileDocument
     from segexport.commands.reference import GoldenOptions, make_golden
 
     say = console()
     make_golden(model, data, output, import_options(options), chosen(GoldenOptions, options), feedback=say)
     say.say(f"{output}: check with `segexport check EXPORT --golden {output}`")
+    say.result(FileDocument.of(output, "a golden pack"))

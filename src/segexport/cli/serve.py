@@ -15,6 +15,7 @@ from segexport.cli.options import FILE, THREADS, chosen
 @click.command(
     cls=Command,
     examples=["segexport serve out/onnx-int8", "segexport serve --pipeline pipeline.yaml --host 0.0.0.0 --workers 2"],
+    results=["commands.documents:ServerDocument"],
 )
 @click.argument("model", type=FILE, required=False)
 @click.option("--pipeline", type=FILE, help="YAML file with model, device, runtime and target_size, instead of MODEL.")
@@ -96,7 +97,15 @@ def serve(console: Any, model: Path | None, pipeline: Path | None, **options: An
     """
     if (model is None) == (pipeline is None):
         raise click.UsageError("give either MODEL or --pipeline")
+    from segexport.commands.documents import ServerDocument
     from segexport.commands.serve import ServeOptions, serve
 
     say = console()
-    serve(model, pipeline, chosen(ServeOptions, options), announce=say.data, feedback=say)
+
+    def announce(name: str, url: str) -> None:
+        if say.form == "json":
+            say.result(ServerDocument(model=name, url=url))
+        else:
+            say.data(f"{name}: POST {url}")
+
+    serve(model, pipeline, chosen(ServeOptions, options), announce=announce, feedback=say)

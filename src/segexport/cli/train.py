@@ -151,6 +151,7 @@ def _training(command: Any) -> Any:
         "segexport finetune inference_model/ --data data/ --num-epochs 20 -o out/finetuned",
         "segexport finetune inference_model/ --data data/ --steps 500 --device gpu:0 -o out/finetuned",
     ],
+    results=["commands.documents:ArtifactDocument"],
 )
 @click.argument("model", type=FILE)
 @_training
@@ -178,6 +179,7 @@ def finetune(console: Any, model: Path, output: Path, **options: Any) -> None:
         "segexport train FastSCNN --multi-loss-weight 1,0.4 --data data/ --steps 5000 -o out/trained",
         "segexport train pp_liteseg.yml --data data/ --num-epochs 100 -o out/trained",
     ],
+    results=["commands.documents:ArtifactDocument"],
 )
 @click.argument("network")
 @click.option("--backbone", metavar="NAME", help="Backbone of NETWORK, by its name in PaddleSeg.")
@@ -224,7 +226,10 @@ def train(console: Any, network: str, output: Path, **options: Any) -> None:
 
 
 def _told(say: Any, artifact: Any, output: Path) -> None:
+    from segexport.commands.documents import ArtifactDocument
+
     training = next(entry for entry in artifact.manifest.lineage if entry.step == "finetune")
     for note in training.notes:
         say.say(note)
     say.say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
+    say.result(ArtifactDocument.of(artifact, output))

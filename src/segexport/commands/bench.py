@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
 from segexport.errors import OptionError, WorkerFailed
+from segexport.files.json_writer import to_json
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio, percentiles, session_times, undisturbed_ms
@@ -18,6 +19,7 @@ from segexport.pipeline.entry_points import require_known
 from segexport.pipeline.registry import runtime_for, runtimes, runtimes_of
 from segexport.progress import SILENCE, Feedback
 from segexport.runtimes.base import RunOptions
+from segexport.spec import Frozen
 
 _MOST_SECONDS = 3600
 
@@ -50,6 +52,17 @@ class BenchRow:
     drift: bool
     peak_rss_bytes: int
     samples_ms: tuple[tuple[float, ...], ...]
+
+
+class BenchDocument(Frozen):
+    """The times of exports; `environment`: the machine and its packages."""
+
+    environment: dict[str, Any]
+    exports: tuple[BenchRow, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[BenchRow]) -> BenchDocument:
+        return cls(environment=describe_machine(), exports=tuple(rows))
 
 
 def bench(
@@ -143,7 +156,7 @@ def bench(
 def render(rows: Sequence[BenchRow], form: str, *, color: bool, width: int) -> str:
     """Formats the rows as a table or as JSON."""
     if form == "json":
-        return json.dumps({"environment": describe_machine(), "exports": [asdict(row) for row in rows]}, indent=2)
+        return to_json(BenchDocument.of(rows))
     from segexport.report.numbers import NOTHING, milliseconds
     from segexport.ui.text_table import table
 

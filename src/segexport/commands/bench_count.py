@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segexport.commands.bench import exports_named
 from segexport.errors import OptionError
+from segexport.files.json_writer import to_json
 from segexport.measure.environment import describe_machine
 from segexport.measure.instructions import NO_SPEED, count_instructions
 from segexport.progress import SILENCE, Feedback
+from segexport.spec import Frozen
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,17 @@ class CountRow:
     ratio: float | None = None
     counted_by: str = ""
     skipped: str = ""
+
+
+class CountDocument(Frozen):
+    """The instructions of one inference of exports; `environment`: the machine and its packages."""
+
+    environment: dict[str, Any]
+    counts: tuple[CountRow, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[CountRow]) -> CountDocument:
+        return cls(environment=describe_machine(), counts=tuple(rows))
 
 
 def require_usual(*, threads: tuple[int, ...], device: str, runtime: tuple[str, ...], all_runtimes: bool, **_: object):
@@ -72,7 +85,7 @@ def bench_count(paths: Sequence[Path], *, feedback: Feedback = SILENCE) -> list[
 def render(rows: Sequence[CountRow], form: str, *, color: bool, width: int) -> str:
     """Formats the rows as a table or as JSON."""
     if form == "json":
-        return json.dumps({"environment": describe_machine(), "counts": [asdict(row) for row in rows]}, indent=2)
+        return to_json(CountDocument.of(rows))
     from segexport.report.numbers import NOTHING
     from segexport.ui.text_table import table
 

@@ -22,6 +22,7 @@ from segexport.measure.environment import describe_machine
 from segexport.pipeline.registry import target_named
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
+from segexport.report.schema import Report
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Trial
@@ -29,14 +30,16 @@ from segexport.search.evaluate import Evaluator, Workbench
 from segexport.search.journal import Journal
 from segexport.search.loop import Outcome, search
 from segexport.search.objective import Goal, Objective, carefully, finalists
+from segexport.search.report import Summary
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
 from segexport.search.time_budget import ImageCounts, TimeBudget, duration, spent_s
+from segexport.spec import Frozen
 from segexport.task.registry import TASKS, require_feature, task_of
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
-    from segexport.report.schema import ExportResult, Report
+    from segexport.report.schema import ExportResult
 
 _PARTS = {"search": "1/2", "verdict": "2/2"}
 
@@ -62,6 +65,13 @@ class Compressed:
     """The outcome; `report` is the check of the chosen export."""
 
     summary: report.Summary
+    report: Report
+
+
+class CompressDocument(Frozen):
+    """The outcome of a search; `report`: the check of the chosen export on images that the search did not use."""
+
+    summary: Summary
     report: Report
 
 

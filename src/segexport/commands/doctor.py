@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
 
 from segexport.errors import EnvironmentMissingError, SegexportError
 from segexport.exporter.targets.base import ExportTarget
+from segexport.files.json_writer import to_json
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
 from segexport.pipeline.entry_points import broken
@@ -22,8 +22,10 @@ from segexport.process.interpreter import interpreter_for
 from segexport.progress import Progress, silent
 from segexport.runtimes.base import Runtime
 from segexport.serve import dependencies as needs
+from segexport.spec import Frozen
 from segexport.toolchain.catalog import Toolchain, toolchains
 from segexport.toolchain.hints import how_to_get
+from segexport.ui.error_document import ErrorDetail
 
 Kind = Literal["runtime", "target", "toolchain", "plugin", "server", "cache"]
 _MOST_AT_ONCE = 4
@@ -43,6 +45,25 @@ class ComponentStatus:
     version: str = ""
     detail: str = ""
     hint: str = ""
+
+
+class DoctorDocument(Frozen):
+    """What is installed and works.
+
+    Attributes:
+        environment: The machine and its packages.
+        obstacle: Why nothing can be exported or run here, exit code 2; null if something can.
+    """
+
+    environment: dict[str, Any]
+    findings: tuple[ComponentStatus, ...]
+    obstacle: ErrorDetail | None = None
+
+    @classmethod
+    def of(cls, findings: Sequence[ComponentStatus]) -> DoctorDocument:
+        error = obstacle(findings)
+        told = None if error is None else ErrorDetail.of(error)
+        return cls(environment=describe_machine(), findings=tuple(findings), obstacle=told)
 
 
 def examine(progress: Progress = silent) -> list[ComponentStatus]:
@@ -127,8 +148,7 @@ def _cache() -> ComponentStatus:
 def render(findings: Sequence[ComponentStatus], form: str, *, color: bool, width: int) -> str:
     """Formats the findings as a table or as JSON."""
     if form == "json":
-        report = {"environment": describe_machine(), "findings": [asdict(finding) for finding in findings]}
-        return json.dumps(report, indent=2)
+        return to_json(DoctorDocument.of(findings))
     from segexport.ui.text_table import table
 
     machine = describe_machine()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from segexport.artifact import Manifest, read_artifact
+from segexport.commands.documents import ArtifactDocument, ProgramDocument
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.inspect import Inspection, Obstacle, TargetSupport
 from segexport.exporter.inspect import inspect as inspect_program
 from segexport.exporter.mask_output import FIRST, MASKS, mask_of
+from segexport.files.json_writer import to_json
 from segexport.files.store import Store
 from segexport.importers.model_files import find_model
 from segexport.spec import Format, Postprocess, TensorSpec
@@ -28,19 +30,33 @@ class ModelDescription:
         size_bytes: Size of the files that are shipped.
         program: Operators, costs and target support of a Paddle program; None for an export in another format.
         mask_candidates: Outputs of the program from which a mask can be computed.
+        path: Where it is.
     """
 
     manifest: Manifest
     size_bytes: int
     program: Inspection | None = None
     mask_candidates: tuple[str, ...] = ()
+    path: Path = Path()
+
+    @property
+    def document(self) -> ArtifactDocument | ProgramDocument:
+        """What `--format json` prints."""
+        common: dict[str, Any] = {
+            "path": str(self.path),
+            "size_bytes": self.size_bytes,
+            "manifest": self.manifest,
+        }
+        if self.program is None:
+            return ArtifactDocument(**common)
+        own = {name: getattr(self.program, name) for name in type(self.program).model_fields}
+        return ProgramDocument(**own, **common, mask_candidates=self.mask_candidates)
 
     def render(self, form: str, *, color: bool, width: int) -> str:
         """Formats the description as a table or as JSON."""
         found = self.program
         if form == "json":
-            more = {} if found is None else found.model_dump(mode="json")
-            return json.dumps({"manifest": self.manifest.model_dump(mode="json"), **more}, indent=2, ensure_ascii=False)
+            return to_json(self.document)
         if found is None:
             steps = [(f"step {step.step}", "; ".join(step.notes)) for step in self.manifest.lineage]
             size = ("size", f"{self.size_bytes:,} bytes")
@@ -72,14 +88,14 @@ def inspect(path: Path, options: ImportOptions) -> ModelDescription:
     if files is not None and files.kind == "artifact":
         artifact = read_artifact(files.folder)
         if artifact.manifest.format != Format.PADDLE:
-            return ModelDescription(artifact.manifest, artifact.size_bytes)
+            return ModelDescription(artifact.manifest, artifact.size_bytes, path=path)
     else:
         if options.mask_output is None:  # any candidate works: all are shown
             options = options.model_copy(update={"mask_output": FIRST})
         artifact = import_model(path, options, Store())
     graph = program.read(artifact.file("model"), artifact.file("params"))
     candidates = tuple(spec.name for spec in graph.outputs() if spec.semantics in MASKS)
-    return ModelDescription(artifact.manifest, artifact.size_bytes, inspect_program(graph), candidates)
+    return ModelDescription(artifact.manifest, artifact.size_bytes, inspect_program(graph), candidates, path)
 
 
 def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, width: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import segexport
+from segexport.commands.documents import SegmentedImage
 from segexport.errors import ExistsError, OptionError
 from segexport.exporter.import_options import ImportOptions
 from segexport.predict.model import Model
@@ -53,6 +54,21 @@ class SavedResult(NamedTuple):
         height, width = self.result.image.shape[:2]
         saved = "" if self.path is None else f" -> {self.path}"
         return f"{self.result.input_path}: {width}x{height}; {self.result.summary}{saved}"
+
+    @property
+    def document(self) -> SegmentedImage:
+        """The result as `--format json` shows it, without the mask."""
+        height, width = self.result.image.shape[:2]
+        return SegmentedImage(
+            input_path=self.result.input_path,
+            width=width,
+            height=height,
+            summary=self.result.summary,
+            shares=getattr(self.result, "shares", {}),
+            objects=getattr(self.result, "found", ()),
+            frames=getattr(self.result, "frames", None),
+            saved=None if self.path is None else str(self.path),
+        )
 
 
 def predict(

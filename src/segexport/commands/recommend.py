@@ -24,15 +24,16 @@ from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.schema import CheckRecipe, DataRecipe, Recipe
 from segexport.report import numbers
+from segexport.report.schema import ExportResult, Report
 from segexport.report.wording import findings
 from segexport.search.selected_recipe import to_yaml
+from segexport.spec import Frozen
 from segexport.task.open_data import open_data
 from segexport.toolchain.catalog import toolchain
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
     from segexport.exporter.targets.base import ExportTarget
-    from segexport.report.schema import ExportResult, Report
 
 RESULT_NAME = "recommendation.json"
 _ABOUT_EQUAL = 1.1  # costs up to this ratio are decided by accuracy
@@ -107,12 +108,36 @@ class Recommendation:
     missing: tuple[MissingTarget, ...]
     report: Report
 
+    @property
+    def document(self) -> RecommendationDocument:
+        """What `--format json` prints."""
+        return RecommendationDocument(**vars(self))
+
     def as_json(self) -> str:
         """The content of `recommendation.json`."""
         plain = {name: value for name, value in vars(self).items() if name not in ("report", "candidates", "missing")}
         plain |= {"candidates": [asdict(one) for one in self.candidates]}
         plain |= {"missing": [asdict(one) for one in self.missing]}
         return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+
+
+class RecommendationDocument(Frozen):
+    """The recommended export, and the results of all candidates.
+
+    Attributes:
+        recommended: Name of an export in the folder `exports`; empty if none passed, exit code 1.
+        why: The reason, as one paragraph.
+        next_steps: Commands for the next steps.
+        report: The check of all candidates.
+    """
+
+    purpose: str
+    recommended: str
+    why: str
+    next_steps: tuple[str, ...]
+    candidates: tuple[CheckedCandidate, ...]
+    missing: tuple[MissingTarget, ...]
+    report: Report
 
 
 def recommend(

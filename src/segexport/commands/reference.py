@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,13 @@ from segexport.artifact import ModelArtifact
 from segexport.commands.check import read_label_map
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
+from segexport.files.json_writer import to_json
 from segexport.files.store import Store
 from segexport.progress import SILENCE, Feedback
 from segexport.references.archive import require_new
 from segexport.references.golden import make_pack
 from segexport.references.reference import record
-from segexport.references.reference_file import ReferenceFile
+from segexport.references.reference_file import Header, ReferenceFile
 from segexport.task.registry import require_feature, task_of
 
 
@@ -116,11 +116,18 @@ def summary(found: ReferenceFile, path: Path) -> str:
     return f"{path}: {len(header.images)} images, {each}, {header.runner.provider} on {header.runner.device}; {again}"
 
 
+class RecordingDocument(Header):
+    """A recorded reference; `digest`: sha256 of its header, which covers the whole content."""
+
+    digest: str
+
+
 def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str:
     """Formats a recording as a table, or its header as JSON."""
     header = found.header
     if form == "json":
-        return json.dumps({"digest": found.digest, **header.model_dump(mode="json")}, indent=2, ensure_ascii=False)
+        own = {name: getattr(header, name) for name in type(header).model_fields}
+        return to_json(RecordingDocument(digest=found.digest, **own))
     from segexport.ui.text_table import table
 
     runner, data, noise, scores = header.runner, header.data, header.noise, found.scores()

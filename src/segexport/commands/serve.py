@@ -54,7 +54,7 @@ def serve(
     pipeline: Path | None,
     options: ServeOptions,
     *,
-    announce: Callable[[str], None],
+    announce: Callable[[str, str], None],
     feedback: Feedback = SILENCE,
 ) -> None:
     """Serves a model, or the model of a pipeline's file, until it is stopped.
@@ -105,7 +105,7 @@ def serve(
             receive_s=options.receive_timeout,
         ),
     )
-    run_server(artifact, settings, lambda address: announce(f"{artifact.manifest.name}: POST {address}"))
+    run_server(artifact, settings, lambda address: announce(artifact.manifest.name, address))
 
 
 def _log_to_stderr(access_log: bool) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from segexport.errors import EnvironmentMissingError, NoPythonError, SegexportError
+from segexport.files.json_writer import to_json
 from segexport.process import pythons
 from segexport.process.interpreter import fits, forget_interpreters
 from segexport.progress import Progress, silent
+from segexport.spec import Frozen
 from segexport.toolchain import environments
 from segexport.toolchain.catalog import Toolchain, toolchain, toolchains
 from segexport.toolchain.hints import how_to_get
@@ -50,6 +51,13 @@ class Status:
     size_bytes: int = 0
     path: str = ""
     hint: str = ""
+
+
+class ToolchainsDocument(Frozen):
+    """All toolchains; `folder`: where their environments are."""
+
+    folder: str
+    toolchains: tuple[Status, ...]
 
 
 def list_toolchains() -> list[Status]:
@@ -129,7 +137,7 @@ def remove_toolchains(names: Sequence[str] = (), *, outdated: bool = False) -> t
 def render(rows: Sequence[Status], form: str, *, color: bool, width: int) -> str:
     """The rows as a table or as JSON."""
     if form == "json":
-        return json.dumps({"folder": str(environments.root()), "toolchains": [asdict(row) for row in rows]}, indent=2)
+        return to_json(ToolchainsDocument(folder=str(environments.root()), toolchains=tuple(rows)))
     from segexport.ui.text_table import table
 
     head = ("toolchain", "what for", "state", "Python", "versions", "size", "where, or how to get it")

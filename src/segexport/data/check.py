@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,10 @@ from segexport.data.dataset import Dataset, Sample
 from segexport.data.images import own_pixels
 from segexport.data.label_scan import LabelPixels
 from segexport.errors import InputError
+from segexport.files.json_writer import to_json
 from segexport.files.output_folder import new_folder
 from segexport.progress import Progress, silent
-from segexport.spec import Label
+from segexport.spec import Frozen, Label
 from segexport.ui.pictures import default_labels, overlay
 
 RESULT_NAME = "check_dataset_result.json"
@@ -65,6 +65,43 @@ class Split:
         self.images_with[: counts.size] += counts > 0
 
 
+class DataAnalysis(Frozen):
+    """What is in the labels.
+
+    Attributes:
+        histogram: File of the histogram.
+        classes: Each class with its id, its name, and `SPLIT_pixels` and `SPLIT_images` of each split.
+        ignored_pixels: Split -> number of ignored pixels.
+        sizes: Split -> sizes of the images, with their number.
+    """
+
+    histogram: str
+    classes: tuple[dict[str, int | str], ...]
+    ignored_pixels: dict[str, int]
+    sizes: dict[str, tuple[dict[str, int], ...]]
+
+
+class DataDocument(Frozen):
+    """The check of a data set, with the keys of PaddleX's `check_dataset_result.json`, and more.
+
+    Attributes:
+        check_pass: Whether there are no faults.
+        attributes: `num_classes`, and `SPLIT_samples` and `SPLIT_sample_paths` of each split.
+        faults: What makes the data unusable, one line each.
+        warnings: Findings that are allowed but rarely intended.
+    """
+
+    done_flag: bool
+    check_pass: bool
+    attributes: dict[str, Any]
+    analysis: DataAnalysis
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+    dataset_path: str
+    show_type: str
+    dataset_type: str
+
+
 @dataclass(frozen=True)
 class DataReport:
     """The result of a check.
@@ -88,7 +125,12 @@ class DataReport:
         """Whether the data has no faults."""
         return not self.faults
 
-    def to_json(self) -> dict[str, Any]:
+    @property
+    def document(self) -> DataDocument:
+        """The content of `check_dataset_result.json`."""
+        return DataDocument.model_validate(self._content())
+
+    def _content(self) -> dict[str, Any]:
         """The keys of PaddleX's `check_dataset_result.json`, and more."""
         attributes: dict[str, Any] = {"num_classes": len(self.labels)}
         for name, found in self.splits.items():
@@ -152,8 +194,7 @@ def check(
         return _check(root, None, splits, samples, ignore_index, progress)
     with new_folder(out) as folder:
         report = _check(root, folder, splits, samples, ignore_index, progress)
-        text = json.dumps(report.to_json(), indent=2, ensure_ascii=False)
-        (folder / RESULT_NAME).write_text(text + "\n", encoding="utf-8")
+        (folder / RESULT_NAME).write_text(to_json(report.document), encoding="utf-8")
         (folder / HISTOGRAM_NAME).write_text(histogram(report), encoding="utf-8")
     return report
 

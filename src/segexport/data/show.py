@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 from segexport.data.check import DataReport
+from segexport.files.json_writer import to_json
 
 
 def render(report: DataReport, form: str, *, color: bool, width: int) -> str:
     """The report as a table, or as JSON with the keys of `check_dataset_result.json`."""
     if form == "json":
-        return json.dumps(report.to_json(), indent=2, ensure_ascii=False)
+        return to_json(report.document)
     from segexport.ui.text_table import table
 
     splits = report.splits

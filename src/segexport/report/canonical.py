@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from segexport.errors import UnreadableError, VersionError, one_line
 from segexport.files.json_reader import parse_json
+from segexport.files.json_writer import plain
 from segexport.report.schema import REPORT_SCHEMA_VERSION, Report
 
 
@@ -23,9 +22,9 @@ def render(report: Report, folder: Path | None = None) -> str:
     Raises:
         pydantic.ValidationError: A required number is not finite; a check must not write that report.
     """
-    plain = _plain(report)
-    Report.model_validate(plain)
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = _plain(report)
+    Report.model_validate(content)
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse(data: bytes, name: str) -> Report:
@@ -61,20 +60,8 @@ def parse(data: bytes, name: str) -> Report:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return {field: _plain(getattr(value, field)) for field in type(value).model_fields}
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if value is None or isinstance(value, (str, bool)):
-        return value
     if isinstance(value, dict):
         return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((_plain(item) for item in value), key=str)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays, without importing numpy
-        return _plain(value.tolist())
-    return str(value)
+    return plain(value)

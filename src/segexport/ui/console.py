@@ -21,6 +21,7 @@ from segexport.errors import SegexportError, StorageError
 if TYPE_CHECKING:
     import rich.console
     import rich.progress
+    from pydantic import BaseModel
 
     from segexport.artifact import ModelArtifact
 
@@ -62,6 +63,7 @@ class Console:
     Args:
         color: `auto` colours a terminal unless NO_COLOR is set or TERM is `dumb`; the other two values override both.
         quiet: Whether to show only warnings and errors, without progress.
+        form: The value of `--format`; `json`: stdout gets one document and nothing else.
         stdout: Stream for data; default: `sys.stdout` at the time of writing.
         stderr: Stream for messages; default: `sys.stderr` at the time of writing.
         clock: Returns a monotonic time in seconds.
@@ -72,12 +74,14 @@ class Console:
         color: Color = "auto",
         *,
         quiet: bool = False,
+        form: str = "",
         stdout: TextIO | None = None,
         stderr: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.color = color
         self.quiet = quiet
+        self.form = form
         self._out = _Outlet("stdout", stdout)
         self._err = _Outlet("stderr", stderr)
         self._clock = clock
@@ -108,6 +112,13 @@ class Console:
             self._out.flush()
         except OSError as error:
             raise StorageError("stdout: cannot be written", cause=str(error)) from error
+
+    def result(self, document: BaseModel) -> None:
+        """Writes the result of a command to stdout, if `--format json` asks for it."""
+        if self.form == "json":
+            from segexport.files.json_writer import to_json
+
+            self.data(to_json(document))
 
     def say(self, text: str) -> None:
         """Prints a message, such as the current work or the path of a result."""

@@ -160,6 +160,11 @@ class InstanceResult(Sequence):
     def _one(self, index: int) -> dict[str, Any]:
         return {**self._numbers(index), "mask": self.objects.mask(index).astype(np.uint8)}
 
+    @property
+    def found(self) -> tuple[dict[str, Any], ...]:
+        """Class, score and box of each object."""
+        return tuple(map(self._numbers, range(len(self))))
+
     def _plain(self, index: int, *, mask: bool = True) -> dict[str, Any]:
         return {**self._numbers(index), **({"mask": rle.encode(self.objects.mask(index))} if mask else {})}
 
