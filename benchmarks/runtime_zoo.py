@@ -92,7 +92,8 @@ def filled(graph: Path, work: Path, side: int, store: Store) -> tuple[ModelArtif
     height, width = image.shape[2:]
     contract = Preprocess(geometry=(Resize(width=width, height=height),))
     classes = num_classes(read_graph(ready.model)) or 2
-    labels = tuple(f"class_{index}" for index in range(classes))
+    # A detector, whose inputs are several, holds its number of classes.
+    labels = tuple(f"class_{index}" for index in range(classes)) if len(ready.feed) == 1 else None
     options = ImportOptions(preprocess=contract, labels=labels, mask_output="")
     return import_model(ready.model.parent, options, store), max(height, width)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -22,9 +22,22 @@ if TYPE_CHECKING:
 
     from segexport.artifact import ModelArtifact
     from segexport.diagnose.graph_probe import Diagnosed, Side
+    from segexport.exporter.inspect import TargetSupport
+    from segexport.exporter.program import Op, Program
     from segexport.files.store import Store
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import RunOptions, Runtime
+
+
+_PLACES = {"scatter": "Ids", "scatter_nd_add": "Index", "put_along_axis": "Index"}  # operator -> its index's slot
+_SIZED_BY = {
+    "slice": ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList"),
+    "strided_slice": ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList"),
+    "range": ("Start", "End", "Step"),
+    "fill_constant": ("ShapeTensor", "ShapeTensorList"),
+    "expand_v2": ("Shape", "expand_shapes_tensor"),
+}
+"""Operator -> the slots whose values decide the size of its result."""
 
 
 class LiteRtExport(ExportRecipe):
@@ -59,6 +72,25 @@ class LiteRtTarget(ExportTarget):
             return [make_step("to_onnx", {}), int8, make_step("to_litert", {})]
         return [make_step("to_onnx", {}), make_step("to_litert", {"precision": recipe.precision})]
 
+    def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
+        """Extends the base class's report with indices and sizes that a network of one input size still computes."""
+        from segexport.exporter.inspect import Obstacle
+        from segexport.exporter.layers import layer_of
+        from segexport.exporter.quantized_program import is_quantized, unquantized
+        from segexport.exporter.rewrites import rewrite_for
+
+        (found,) = super().verdict_before(program)
+        if found.support == "no" or any(min(spec.shape[1:], default=1) < 1 for spec in program.inputs()):
+            return (found,)
+        rewritten, _ = rewrite_for(LITERT.name, unquantized(program).program if is_quantized(program) else program)
+        producers, of_image = rewritten.producers(), _of_image(rewritten)
+        lacking = tuple(
+            Obstacle(operator=op.type, layer=layer_of(rewritten, op, None, producers), number=number, reason=reason)
+            for number, op in enumerate(rewritten.all_ops())
+            if (reason := _computed(op, of_image))
+        )
+        return (found.model_copy(update={"support": "no", "obstacles": lacking}),) if lacking else (found,)
+
     def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
         from segexport.exporter.from_litert import adopt_litert
 
@@ -81,3 +113,21 @@ class LiteRtTarget(ExportTarget):
         from segexport.exporter.targets.litert_probe import LiteRtSide
 
         return LiteRtSide(diagnosed)
+
+
+def _computed(op: Op, of_image: Collection[str]) -> str:
+    """The reason why what an operator computes from the image has no form in LiteRT; empty if it has."""
+    if any(name in of_image for name in op.inputs.get(_PLACES.get(op.type, ""), [])):
+        return f"segexport's LiteRT writer takes {op.type} with a constant index only"
+    if any(name in of_image for slot in _SIZED_BY.get(op.type, ()) for name in op.inputs.get(slot, [])):
+        return "the size of its result is computed from the image, and LiteRT's files hold one size"
+    return ""
+
+
+def _of_image(program: Program) -> set[str]:
+    """The variables that depend on an input's values."""
+    found: set[str] = set()
+    for op in program.all_ops():
+        if op.type == "feed" or found.intersection(op.input_names()):
+            found.update(op.output_names())
+    return found

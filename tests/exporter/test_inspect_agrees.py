@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import zoo
 from graphs import Graph
+from installed import require_worker
 from quantized import FORMS as QUANTIZED
 from test_deformable import FORMS as DEFORMED
 from test_deformable import deformed
+from test_litert_operators import LiteRt
 from test_operator_rewrites import CASES, DIMS, FAULTS, built
 from test_recurrent import recurrent
 from toolchain import Toolchain
@@ -26,6 +28,7 @@ from segexport.exporter.program_reader import read_graph
 from segexport.exporter.quantized_program import is_quantized, unquantized
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
+from segexport.pipeline.registry import target_named
 
 TESTS = Path(__file__).parent
 OPSETS = (16, 15, 13, 11)  # as the export tries them
@@ -110,6 +113,77 @@ def test_on_small_programs(target: Target, tools: Toolchain) -> None:
         if said != done:
             contradictions.append(f"{name}: {said} says inspect, {done} the export")
     assert contradictions == []
+
+
+def scattered_to_the_largest(graph: Graph, image: str) -> str:
+    rows = graph.op("reshape2", {"X": image}, {"Out": (24, 8), "XShape": (0, *DIMS)}, shape=[24, 8])
+    places = graph.op("arg_max", {"X": rows}, (24,), dtype="int64", axis=1, keepdims=False, flatten=False,
+                      typed={"dtype": ("INT", 3), "axis": ("LONG", 1)})  # fmt: skip
+    return graph.op("scatter", {"X": rows, "Ids": places, "Updates": graph.noise(24, 8)}, (24, 8), overwrite=True)
+
+
+def counted_to_the_largest(graph: Graph, image: str) -> str:
+    flat = graph.op("reshape2", {"X": image}, {"Out": (192,), "XShape": (0, *DIMS)}, shape=[192])
+    end = graph.op("arg_max", {"X": flat}, (1,), dtype="int64", keepdims=True, flatten=False,
+                   typed={"dtype": ("INT", 3), "axis": ("LONG", 0)})  # fmt: skip
+    bounds = {"Start": graph.param([0], "int64"), "End": end, "Step": graph.param([1], "int64")}
+    counted = graph.op("range", bounds, (-1,), dtype="int64")
+    return graph.op("cast", {"X": counted}, (-1,), in_dtype=3, out_dtype=5)
+
+
+OF_THE_IMAGE = {
+    "an index of the image": lambda: built(scattered_to_the_largest),
+    "a range by the image": lambda: built(counted_to_the_largest),
+    "bounds that are fed": PROGRAMS["fault strided_slice"],
+    "a constant index": PROGRAMS["sums of rows, with zeros"],
+}
+
+
+def litert_contradictions(named: dict[str, Callable[[], Program]], tools: Toolchain, folder: Path) -> list[str]:
+    """Programs of one input size of which `inspect` says something else than the LiteRT writer does."""
+    import onnxslim
+
+    litert, contradictions = LiteRt(), []
+    for index, (name, make) in enumerate(named.items()):
+        program = make()
+        is_free = any(min(spec.shape, default=1) < 1 for spec in program.inputs())
+        if is_quantized(program) or is_free or support_for(ONNX, program).support == "no":
+            continue
+        changed, _ = rewrite_for(ONNX, program)
+        made = next(file for opset in OPSETS if (file := converted_to(changed, opset, tools)))
+        slim = folder / f"{index}.onnx"
+        onnxslim.slim(str(made), str(slim))
+        (said,) = target_named("litert").verdict_before(program)
+        done = succeeds(lambda slim=slim: litert.written(slim, ()))
+        if (said.support != "no") != done:
+            contradictions.append(f"{name}: {said.support} says inspect, {done} the export")
+    litert.close()
+    return contradictions
+
+
+def converted_to(program: Program, opset: int, tools: Toolchain) -> Path | None:
+    try:
+        return tools.onnx_model(program, opset)
+    except SegexportError:
+        return None
+
+
+def test_of_what_the_image_decides_in_litert(tools: Toolchain, tmp_path: Path) -> None:
+    require_worker("ai_edge_litert", "onnx")
+    said = {name: target_named("litert").verdict_before(make())[0] for name, make in OF_THE_IMAGE.items()}
+    assert [name for name, found in said.items() if found.support == "no"] == [*OF_THE_IMAGE][:3]
+    assert [found.obstacles[0].operator for found in said.values() if found.obstacles] == [
+        "scatter", "range", "strided_slice",
+    ]  # fmt: skip
+    assert "with a constant index only" in said["an index of the image"].obstacles[0].reason
+    assert "LiteRT's files hold one size" in said["a range by the image"].obstacles[0].reason
+    assert litert_contradictions(OF_THE_IMAGE, tools, tmp_path) == []
+
+
+@pytest.mark.slow
+def test_on_small_programs_in_litert(tools: Toolchain, tmp_path: Path) -> None:
+    require_worker("ai_edge_litert", "onnx")
+    assert litert_contradictions(PROGRAMS, tools, tmp_path) == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
