@@ -149,6 +149,13 @@ def onnx_nodes(path: Path, context: StepContext) -> list[OnnxNode]:
     return [OnnxNode(*node) for node in answer["nodes"]]
 
 
+def onnx_names(path: Path, *, timeout_s: float = 300.0) -> tuple[str, list[str]]:
+    """Returns the name of an ONNX file's graph, and those of its operators, in order."""
+    with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
+        answer, _ = worker.call("nodes", {"onnx": str(path)}, timeout_s=timeout_s)
+    return answer["graph"], [name for _, name, _, _ in answer["nodes"] if name]
+
+
 def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, context: StepContext) -> dict:
     """Simplifies, checks, annotates and saves an ONNX file; returns its I/O (see `onnx_worker.finish`)."""
     manifest = source.manifest

@@ -47,6 +47,8 @@ class OnnxSide:
         self._opened = self.opening(artifact)
         answer = self._call("read", self._opened)
         self._graph = OnnxGraph(answer["nodes"], answer["constants"], answer["inputs"])
+        self.graph: str = answer.get("graph", "")
+        self._names: dict[str, str] = answer.get("names", {})
         self._quantized = answer["quantized"]
         self.matches: dict[str, Match] = match(trace.program, trace.shapes, self._graph)
         # An export may output another variable than the program, e.g. scores instead of their argmax.
@@ -88,6 +90,11 @@ class OnnxSide:
         """Returns the export's operators that compute a variable, without pure conversions."""
         kinds = [node.kind for node in self._graph.between(self.matches[variable].tensor, self._stops)]
         return tuple(kind for kind in kinds if kind not in CONVERSIONS) or tuple(kinds)
+
+    def nodes(self, variable: str) -> tuple[str, ...]:
+        """Returns the names in the file of the operators that compute a variable; of ONNX only."""
+        made = self._graph.between(self.matches[variable].tensor, self._stops)
+        return tuple(name for node in made if (name := self._names.get(node.outputs[0])))
 
     def quantized(self, variable: str) -> QuantizedTensor | None:
         """Returns the 8-bit quantization of a variable's tensor."""

@@ -85,6 +85,12 @@ class LiteSide:
         """Compares one variable of a program cut there, so that the fusions before it remain."""
         return self._halving([variable], self._run_cut).get(variable)
 
+    graph = ""
+
+    def nodes(self, variable: str) -> tuple[str, ...]:
+        """Nothing: the file names no operators."""
+        return ()
+
     def operators(self, variable: str) -> tuple[str, ...]:
         """Returns the compiled program's operators that compute a variable, before Opt fuses them."""
         part = truncate.segment(self._graph, variable, self.matches)

@@ -44,6 +44,8 @@ def read(arguments, _arrays):
         "constants": sorted(constants),
         "inputs": inputs,
         "outputs": [value.name for value in graph.output],
+        "graph": graph.name,
+        "names": {node.output[0]: node.name for node in graph.node if node.name},
         "quantized": _quantized(graph, constants),
     }, []
 

@@ -83,9 +83,10 @@ def small_inside(arguments, _arrays):
 
 
 def nodes(arguments, _arrays):
-    """Every node in order: operator, name, inputs, outputs."""
+    """The graph's name, and every node in order: operator, name, inputs, outputs."""
     graph = onnx.load(arguments["onnx"], load_external_data=False).graph
-    return {"nodes": [[node.op_type, node.name, list(node.input), list(node.output)] for node in graph.node]}, []
+    nodes = [[node.op_type, node.name, list(node.input), list(node.output)] for node in graph.node]
+    return {"graph": graph.name, "nodes": nodes}, []
 
 
 def narrow_products(arguments, _arrays):

@@ -262,6 +262,6 @@ def test_an_interruption_is_json_too(run, monkeypatch):
 def test_the_schema_of_a_command(run):
     code, out, _ = run("schema", "data", "check")
     assert (code, json.loads(out)["title"]) == (0, "segexport data check --format json")
-    assert run("schema")[1].split("\n")[:2] == ["android assets", "android build"]
+    assert run("schema")[1].split("\n")[:-1] == sorted(COMMANDS)
     code, _, err = run("schema", "dance")
     assert (code, err.splitlines()[0]) == (2, "error: there is no command 'dance'")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segexport.artifact import ModelArtifact, digest_of
+from segexport.artifact import ModelArtifact, digest_of, read_artifact
 from segexport.commands.check import read_label_map
 from segexport.commands.run import model_recipe, run_pipeline
 from segexport.data.dataset import Dataset
@@ -15,6 +15,7 @@ from segexport.data.label_scan import look
 from segexport.errors import DataError, OptionError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
+from segexport.exporter.to_onnx import onnx_names
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store, default_root
 from segexport.judge.gates import PASS_IMAGES
@@ -22,6 +23,7 @@ from segexport.measure.environment import describe_machine
 from segexport.pipeline.registry import target_named
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
+from segexport.report.model_explorer import write_overlays
 from segexport.report.schema import Report
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
@@ -30,11 +32,12 @@ from segexport.search.evaluate import Evaluator, Workbench
 from segexport.search.journal import Journal
 from segexport.search.loop import Outcome, search
 from segexport.search.objective import Goal, Objective, carefully, finalists
+from segexport.search.overlays import of_search
 from segexport.search.report import Summary
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
 from segexport.search.time_budget import ImageCounts, TimeBudget, duration, spent_s
-from segexport.spec import Frozen
+from segexport.spec import Format, Frozen
 from segexport.task.registry import TASKS, require_feature, task_of
 from segexport.verdict import Verdict
 
@@ -181,6 +184,7 @@ def compress(
         unproven = tuple(f"not confirmed by the verdict: {one}" for one in judge.failed)
         summary = summary.model_copy(update={"notes": (*summary.notes, *unproven)})
         _write(out, summary, goal, outcome, chosen)
+        _write_overlays(out, space, outcome, chosen)
     return Compressed(summary, checked)
 
 
@@ -365,6 +369,14 @@ def _summary(
         environment=describe_machine(),
         tries=report.tries(goal, points, chosen),
     )
+
+
+def _write_overlays(out: Path, space: Space, outcome: Outcome, chosen: Trial | None) -> None:
+    """Writes overlays for Model Explorer, which reads ONNX exports."""
+    export = read_artifact(out / "exports" / (winner.BASELINE if chosen is None else winner.COMPRESSED))
+    if export.manifest.format == Format.ONNX:
+        graph, nodes = onnx_names(export.file("model"))
+        write_overlays(out, of_search(space, outcome.points, chosen, graph, nodes))
 
 
 def _write(out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None) -> None:

@@ -13,6 +13,7 @@ from segexport.diagnose import report as diagnose_report
 from segexport.diagnose.schema import Diagnosis, Finding
 from segexport.diagnose.trace import Trace
 from segexport.exporter import truncate
+from segexport.report.model_explorer import of_diagnosis, write_overlays
 from segexport.spec import Preprocess
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def save(
     """
     for form, name in (("json", "diagnosis.json"), ("html", "diagnosis.html")):
         (out / name).write_text(diagnose_report.render(diagnosis, form), encoding="utf-8")
+    write_overlays(out, of_diagnosis(diagnosis))
     title = f"{diagnosis.export} against {diagnosis.reference} on {diagnosis.image}"
     said = "\n".join(f"- {line}" for line in diagnose_report.verdict(diagnosis))
     at_fault = next((finding for finding in diagnosis.findings if finding.layer in side.matches), None)

@@ -87,6 +87,7 @@ class LayerComparison(Frozen):
         operators: The reference's operators from the previous tensors to this one.
         scope: Position of the last of them in the network's source, if the program records it.
         tensor, export_operators: The same in the export.
+        nodes: Names in the file of the export's operators, as Netron and Model Explorer show them; of ONNX only.
         matched_by: `name`, or `structure` if the exporter has renamed the tensor.
         accumulated: Error if both graphs run from the image on.
         local: Error of this layer alone, with the reference's tensors as inputs; None if it cannot run alone.
@@ -99,6 +100,7 @@ class LayerComparison(Frozen):
     scope: str = ""
     tensor: str
     export_operators: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
     matched_by: Literal["name", "structure"] = "name"
     shape: tuple[int, ...]
     quantized: QuantizedTensor | None = None
@@ -132,6 +134,7 @@ class Diagnosis(Frozen):
         unit: The unit of `LayerComparison.score` and `LayerComparison.expected`.
         whole: The unchanged export's outputs, by the reference's names.
         findings: The faults, most important first; empty if there are none.
+        graph: Name of the graph in the export's file; of ONNX only.
     """
 
     schema_version: int = DIAGNOSIS_SCHEMA_VERSION
@@ -142,6 +145,7 @@ class Diagnosis(Frozen):
     format: str
     precision: str
     unit: str
+    graph: str = ""
     findings: tuple[Finding, ...] = ()
     whole: dict[str, Difference] = Field(default_factory=dict)
     layers: tuple[LayerComparison, ...] = ()
