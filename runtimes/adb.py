@@ -66,7 +66,7 @@ class Adb(Runtime):
         return Availability(True, version=self._adb.version(), devices=(phone,))
 
     def open(self, artifact: ModelArtifact, options: RunOptions) -> AdbSession:
-        """Pushes the model to the phone.
+        """Pushes the model to the phone. `options.options["provider"]`: what computes it there; default: the CPU.
 
         Raises:
             EnvironmentMissingError: adb or the phone is missing, the phone does not allow debugging, or lacks the app.
@@ -118,7 +118,14 @@ class AdbSession:
         job_id = uuid.uuid4().hex
         with tempfile.TemporaryDirectory(prefix="segexport-adb-") as name:
             folder = Path(name)
-            arguments = {"job_id": job_id, "threads": self._options.threads, "warmup": warmup}
+            provider = self._options.options.get("provider")
+            providers = (str(provider),) if provider else ()
+            arguments = {
+                "job_id": job_id,
+                "threads": self._options.threads,
+                "warmup": warmup,
+                "providers": providers,
+            }
             if self._pushed:
                 files = write_items(folder, items, **arguments)
             else:

@@ -104,6 +104,14 @@ def test_infer_and_bench(phone: Phone, model: ModelArtifact) -> None:
     assert any("am force-stop dev.segexport.demo" in call for call in phone.calls)
 
 
+@pytest.mark.parametrize("options", [{}, {"provider": "xnnpack"}])
+def test_the_provider_is_part_of_the_job(phone: Phone, model: ModelArtifact, options: dict[str, object]) -> None:
+    with phone.set().open(model, RunOptions(options=options, timeout_s=20)) as session:
+        session.infer([TENSOR])
+        (job,) = (json.loads(file.read_text()) for file in (phone.folder / "phone").rglob("job.json"))
+        assert job.get("providers") == ([options["provider"]] if options else None)
+
+
 @pytest.mark.slow
 def test_the_real_code_behind_a_fake_cable(phone: Phone, jvm: Jvm, model: ModelArtifact, tmp_path: Path) -> None:
     """adb is a fake, the app's code is not: the same masks as this machine's runtime."""
