@@ -31,7 +31,7 @@ final class LiveCamera {
         int rotation();
 
         /** A picture; it is overwritten by the next one. */
-        void picture(YuvFrame frame) throws SegmentationException;
+        void picture(YuvFrame frame);
 
         /** The camera cannot be had, or was taken away. */
         void failed(SegmentationException error);
@@ -194,8 +194,11 @@ final class LiveCamera {
         }
         try {
             listener.picture(frame);
-        } catch (SegmentationException error) {
-            end(error);
+        } catch (OutOfMemoryError error) {
+            end(new SegmentationException(
+                    SegmentationException.Kind.OUT_OF_MEMORY, "not enough memory for the camera's pictures", error));
+        } catch (RuntimeException error) { // what nobody catches on this thread ends the app
+            end(new SegmentationException(SegmentationException.Kind.RUN_FAILED, error.toString(), error));
         }
     }
 

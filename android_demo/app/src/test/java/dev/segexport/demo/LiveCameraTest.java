@@ -29,6 +29,8 @@ public class LiveCameraTest {
     private final List<String> pictures = new ArrayList<>();
     private final List<SegmentationException> failures = new ArrayList<>();
     private int rotation;
+    /** Thrown by the screen, where it is not null. */
+    private Throwable trouble;
 
     private final LiveCamera.Listener listener = new LiveCamera.Listener() {
         @Override
@@ -38,6 +40,12 @@ public class LiveCameraTest {
 
         @Override
         public void picture(YuvFrame frame) {
+            if (trouble instanceof RuntimeException) {
+                throw (RuntimeException) trouble;
+            }
+            if (trouble != null) {
+                throw (Error) trouble;
+            }
             int[] whole = new int[frame.width() * frame.height()];
             frame.read(0, 0, frame.width(), frame.height(), whole);
             int white = 0;
@@ -233,6 +241,28 @@ public class LiveCameraTest {
             public void close() {}
         });
         assertFailed(SegmentationException.Kind.CAMERA_FAILED, "another app has taken the camera");
+    }
+
+    @Test
+    public void aScreenThatCannotDraw() {
+        open(phone(), false);
+        CameraManager.answer();
+        CameraManager.answer();
+        trouble = new IllegalStateException("no surface");
+        ImageReader.last.fill();
+        CameraManager.answer();
+        assertFailed(SegmentationException.Kind.RUN_FAILED, "no surface");
+    }
+
+    @Test
+    public void notEnoughMemory() {
+        open(phone(), false);
+        CameraManager.answer();
+        CameraManager.answer();
+        trouble = new OutOfMemoryError();
+        ImageReader.last.fill();
+        CameraManager.answer();
+        assertFailed(SegmentationException.Kind.OUT_OF_MEMORY, "not enough memory");
     }
 
     @Test
