@@ -19,7 +19,6 @@ from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
 from segexport.compress.prune import Pruned, prune, uniform_ratio
 from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
 from segexport.compress.training_job import DatasetSpec
-from segexport.errors import MismatchError
 from segexport.exporter import program
 from segexport.exporter.quantized_program import require_float
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -233,13 +232,7 @@ class _FromImages(_Pruning):
         return self._known(sensitivity.ratios_by_loss(sensitivity.load(file), self.params.eval_metric_loss), file)
 
     def _known(self, ratios: dict[str, float], file: Path) -> dict[str, float]:
-        names = {name for group in analyze(self.before).groups for name, _ in group.sources}
-        if not names & ratios.keys():
-            raise MismatchError(
-                f"{file}: sensitivities of another model",
-                cause=f"it lists {', '.join(sorted(ratios)[:_LISTED]) or 'nothing'}, but no channels of this model",
-                hint="name a new file: the sensitivities are then measured",
-            )
+        names = sensitivity.names_of(self.before, file, ratios)
         return {name: ratio for name, ratio in ratios.items() if name in names}
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint, its configuration, and a checkout of PaddleSeg whose only network, of one layer, it is of."""
+"""A checkpoint of `Tiny`, its configuration, and a checkout of PaddleSeg with it and `Pair`: of one and two layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ _SOURCES = {
     "        super().__init__()\n"
     "        self.conv = paddle.nn.Conv2D(3, num_classes, 1)\n"
     "    def forward(self, x): return [self.conv(x)]\n"
-    "manager.MODELS.components_dict['Tiny'] = Tiny\n",
+    "class Pair(paddle.nn.Layer):\n"
+    "    def __init__(self, num_classes):\n"
+    "        super().__init__()\n"
+    "        self.first = paddle.nn.Conv2D(3, 16, 3, padding=1)\n"
+    "        self.second = paddle.nn.Conv2D(16, num_classes, 1)\n"
+    "    def forward(self, x): return [self.second(paddle.nn.functional.relu(self.first(x)))]\n"
+    "manager.MODELS.components_dict.update(Tiny=Tiny, Pair=Pair)\n",
 }
 
 

@@ -68,6 +68,10 @@ NETWORKS = {
             "aspp_ratios": [1, 12, 24, 36],
         },
     ),
+    "without a decoder": (
+        seg.DeepLabv3p(3, enable_decoder=False, aspp_with_sep_conv=False),
+        {"type": "DeepLabV3", "backbone": {"type": "MobileNetV2_x1_0"}},
+    ),
     "UNet": (seg.UNet(3), {"type": "UNet", "use_deconv": False}),
     "UNet by transposed convolutions": (seg.UNet(3, "deconv"), {"type": "UNet", "use_deconv": True}),
     "HRNet": (seg.HRNet(3, width=18), {"type": "FCN", "backbone": {"type": "HRNet_W18"}}),
@@ -126,7 +130,7 @@ def test_train_evaluate_predict(tmp_path):
     [
         ({"pretrain_weights": "IMAGENET"}, "pretrain_weights='IMAGENET': no weights are known by a name"),
         ({"optimizer": "lamb"}, "optimizer='lamb': an optimizer is named here"),
-        ({"sensitivities_file": "DEFAULT"}, "sensitivities_file: nothing is pruned while a network is trained"),
+        ({"sensitivities_file": "DEFAULT"}, "sensitivities_file='DEFAULT': no sensitivities are known by a name"),
         ({"eval_dataset": "elsewhere"}, "data and elsewhere: the lists to train and to evaluate on are of one folder"),
     ],
 )
@@ -141,6 +145,12 @@ def test_parts_that_the_network_always_has():
         seg.DeepLabv3p(enable_decoder=False)
     with pytest.raises(InputError, match="output_stride=32: 8 or 16 is expected"):
         seg.DeepLabv3p(output_stride=32)
+
+
+def test_without_a_decoder_it_is_deeplabv3():
+    assert seg.DeepLabv3p(enable_decoder=False, aspp_with_sep_conv=False).network == "DeepLabV3"
+    with pytest.raises(InputError, match="encoder_with_aspp=False"):
+        seg.DeepLabv3p(enable_decoder=False, aspp_with_sep_conv=False, encoder_with_aspp=False)
 
 
 def test_before_it_is_trained():

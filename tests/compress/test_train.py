@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import segexport
 from segexport.artifact import file_digest, warning
 from segexport.commands.finetune import FinetuneOptions
 from segexport.commands.train import NetworkOptions, train
+from segexport.compress.channel_analysis import analyze
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.importers.checkpoint_fit import beginning
@@ -153,3 +155,32 @@ def test_a_training_begins_with_weights_from_a_url(folder, monkeypatch):
     graph = program.read(made.file("model"), made.file("params"))
     kernel = next(value for value in graph.params.values() if value.shape == (3, 3, 1, 1))
     np.testing.assert_allclose(kernel[:, :, 0, 0], np.eye(3), atol=1e-6)
+
+
+# -- pruning before the training --------------------------------------------------------------------------------------
+
+
+def test_a_network_is_pruned_by_sensitivities_before_it_is_trained(folder):
+    require_worker("paddleseg")
+    course = {"data": folder / "data", "steps": 2, "batch_size": 3, "head": "keep", "seed": 1}
+    course["paddleseg"] = tiny_checkpoint(folder, classes=3).checkout
+    whole = segexport.train("Pair", folder / "whole", **course)
+    (group,) = analyze(program.read(whole.file("model"), whole.file("params"))).groups
+    file = folder / "sensitivities.json"
+    file.write_text(json.dumps({"baseline": {"0": 0.5}, group.name: {"0.25": 0.0, "0.5": 0.01, "0.75": 0.4}}))
+    before = file.read_bytes()
+    made = segexport.train("Pair", folder / "pruned", sensitivities_file=file, eval_metric_loss=0.01, **course)
+    assert [entry.step for entry in made.manifest.lineage] == ["import", "prune", "finetune"]
+    shapes = [value.shape for value in program.read(made.file("model"), made.file("params")).params.values()]
+    assert (8, 3, 3, 3) in shapes
+    assert file.read_bytes() == before
+
+
+def test_sensitivities_that_are_not_there(folder):
+    require_worker("paddleseg")
+    tiny = tiny_checkpoint(folder, classes=3)
+    wanted = {"sensitivities_file": folder / "gone.json", "paddleseg": tiny.checkout}
+    assert refused(folder, "Pair", wanted=wanted).what == f"{folder / 'gone.json'}: no such file"
+    (folder / "other.json").write_text(json.dumps({"elsewhere": {"0.5": 0.0}}))
+    error = refused(folder, "Pair", wanted={**wanted, "sensitivities_file": folder / "other.json"})
+    assert error.what == f"{folder / 'other.json'}: sensitivities of another model"

@@ -197,6 +197,18 @@ def finetune(console: Any, model: Path, output: Path, **options: Any) -> None:
     help="Checkpoint (.pdparams) to begin with: a local file, or URL#sha256=DIGEST.  [default: random weights]",
 )
 @click.option(
+    "--sensitivities-file",
+    type=FILE,
+    help="Prune the network before the training, by these sensitivities of a trained one.  [default: no pruning]",
+)
+@click.option(
+    "--eval-metric-loss",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    help="With --sensitivities-file: fraction of the metric that the pruning of one layer may cost.",
+)
+@click.option(
     "--head",
     type=click.Choice(["logits", "softmax", "argmax", "argmax_small"]),
     default="argmax",

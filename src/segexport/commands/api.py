@@ -263,8 +263,8 @@ def train(
     Args:
         network: A name in PaddleSeg, such as `PPLiteSeg`, or the path of a configuration.
         data: PaddleSeg data folder.
-        options: Other options of `segexport train`: `backbone`, `option`, `image_size`, `pretrained`, `head`,
-            `multi_loss_weight`, and those of `finetune`.
+        options: Other options of `segexport train`: `backbone`, `option`, `image_size`, `pretrained`,
+            `sensitivities_file`, `head`, `multi_loss_weight`, and those of `finetune`.
 
     Raises:
         SegexportError: PaddleSeg does not have the network, data or options cannot be used, or the training fails.
@@ -283,7 +283,7 @@ def train(
     return run_training(
         network,
         Path(output),
-        NetworkOptions(**_with_paths(wanted, "paddleseg")),
+        NetworkOptions(**_with_paths(wanted, "sensitivities_file", "paddleseg")),
         FinetuneOptions(**_with_paths({"data": data, **course}, *_TRAINING_PATHS)),
         feedback=feedback,
     )

@@ -11,6 +11,7 @@ import yaml
 
 from segexport.artifact import ModelArtifact
 from segexport.commands.finetune import FinetuneOptions, train_on
+from segexport.commands.prune_by_sensitivity import pruned_by
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
 from segexport.errors import DataError, MismatchError, OptionError
@@ -42,6 +43,9 @@ class NetworkOptions:
         image_size: (width, height) for resizing; None: as in the configuration, or the images' own size.
         pretrained: A local checkpoint, or its URL with `#sha256=DIGEST`; training begins with those of its weights that
             match the network.
+        sensitivities_file: Sensitivities of a trained network of this kind, as the step `prune` measures them; the
+            untrained network is pruned by them.
+        eval_metric_loss: Fraction of the metric that the pruning of one layer may cost, by that file.
         head: Output of the trained network.
         ignore_index: Label of pixels to ignore.
         paddleseg: Checkout of the PaddleSeg that builds the network; None: the toolchain's.
@@ -52,6 +56,8 @@ class NetworkOptions:
     num_classes: int | None = None
     image_size: tuple[int, int] | None = None
     pretrained: Path | str | None = None
+    sensitivities_file: Path | None = None
+    eval_metric_loss: float = 0.05
     head: HeadKind = "argmax"
     ignore_index: int | None = None
     paddleseg: Path | None = None
@@ -90,6 +96,8 @@ def train(
         seed=options.seed,
     )
     feedback.warn_of(untrained)
+    if wanted.sensitivities_file is not None:
+        untrained = pruned_by(wanted.sensitivities_file, wanted.eval_metric_loss, untrained, data, store, feedback)
     trained = train_on(data, untrained, output.name, options, store, feedback)
     if wanted.head != "keep":
         chain = planned([SetHead(SetHead.Params(head=wanted.head))], trained)

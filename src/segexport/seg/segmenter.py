@@ -84,7 +84,7 @@ class Segmenter:
         learning_rate: float = 0.01,
         lr_decay_power: float = 0.9,
         use_vdl: bool = False,
-        sensitivities_file: str | None = None,
+        sensitivities_file: str | Path | None = None,
         eval_metric_loss: float = 0.05,
         early_stop: bool = False,
         early_stop_patience: int = 5,
@@ -98,11 +98,14 @@ class Segmenter:
 
         Args:
             train_dataset, eval_dataset: Lists in one folder; without `eval_dataset` the last weights are kept.
-            eval_batch_size, eval_metric_loss: Accepted, but without effect: images are measured one by one.
+            eval_batch_size: Accepted, but without effect: images are measured one by one.
             save_dir: A new folder, also for checkpoint and logs.
             pretrain_weights: A local `.pdparams`, or its URL with `#sha256=DIGEST`.
             optimizer: `momentum`, PaddleX's default, or `adamw`.
             use_vdl: Whether to write curves for TensorBoard into `save_dir/vdl_log`.
+            sensitivities_file: Sensitivities of a trained network of this class, as the step `prune` measures them;
+                the network is pruned by them before the training.
+            eval_metric_loss: Fraction of the metric that the pruning of one layer may cost, by that file.
             resume_checkpoint: The `save_dir` of a training to resume.
             image_size: (width, height) for resizing; None: all images have the same size.
             more: Other options of `segexport finetune`: `augmentation`, `weight_decay`, `warmup_steps`, `seed`, ...
@@ -120,10 +123,11 @@ class Segmenter:
                 f"optimizer={optimizer!r}: an optimizer is named here",
                 hint='"momentum" or "adamw", with learning_rate, momentum and weight_decay',
             )
-        if sensitivities_file is not None:
+        if sensitivities_file == "DEFAULT":
             raise OptionError(
-                "sensitivities_file: nothing is pruned while a network is trained",
-                hint="prune the trained model: step prune of a recipe takes sensitivities_file and eval_metric_loss",
+                "sensitivities_file='DEFAULT': no sensitivities are known by a name",
+                cause="PaddleX's file is of networks of its own",
+                hint="measure them on a trained network: step prune of a recipe writes its sensitivities_file",
             )
         root, split = _place(train_dataset, "train")
         val_split = NO_SPLIT
@@ -151,7 +155,12 @@ class Segmenter:
             **self._losses,
             **more,
         )
-        asked = {"image_size": image_size, "pretrained": pretrain_weights}
+        asked = {
+            "image_size": image_size,
+            "pretrained": pretrain_weights,
+            "sensitivities_file": None if sensitivities_file is None else Path(sensitivities_file),
+            "eval_metric_loss": eval_metric_loss,
+        }
         wanted = NetworkOptions(**{**vars(self._wanted), **asked})
         self.artifact = train(self.network, folder / _BEST, wanted, course, feedback=feedback)
         return self.artifact
@@ -194,7 +203,7 @@ class Segmenter:
 
 
 class DeepLabv3p(Segmenter):
-    """PaddleSeg's DeepLabV3P, with an ASPP and a decoder of separable convolutions.
+    """PaddleSeg's DeepLabV3P, with an ASPP and a decoder of separable convolutions; without both, its DeepLabV3.
 
     Args:
         backbone: A name of PaddleX (`MobileNetV2_x1.0`, `Xception65`) or PaddleSeg (`ResNet50_vd`).
@@ -224,21 +233,26 @@ class DeepLabv3p(Segmenter):
             "encoder_with_aspp": encoder_with_aspp,
             "enable_decoder": enable_decoder,
         }
+        plain = not enable_decoder and not aspp_with_sep_conv  # PaddleSeg's DeepLabV3: full convolutions, no decoder
+        if plain:
+            parts = {"encoder_with_aspp": encoder_with_aspp}
         for name, value in parts.items():
             if not value:
                 raise OptionError(
                     f"{name}=False: PaddleSeg's DeepLabV3P always has it",
-                    hint="segexport.train builds PaddleSeg's other networks, DeepLabV3 among them",
+                    hint="enable_decoder=False with aspp_with_sep_conv=False is PaddleSeg's DeepLabV3",
                 )
         own = f"{backbone}_deeplab" if backbone in ("Xception41", "Xception65") else backbone.replace(".", "_")
         strides = {8: (1, 12, 24, 36), 16: (1, 6, 12, 18)}
-        parameters: dict[str, Any] = {"backbone_indices": (0, 1)} if own.startswith("Xception") else {}
+        parameters: dict[str, Any] = {}
+        if own.startswith("Xception"):
+            parameters["backbone_indices"] = (1,) if plain else (0, 1)
         if output_stride is not None:
             if output_stride not in strides:
                 raise OptionError(f"output_stride={output_stride}: 8 or 16 is expected")
             parameters |= {"backbone.output_stride": output_stride, "aspp_ratios": strides[output_stride]}
         super().__init__(
-            "DeepLabV3P",
+            "DeepLabV3" if plain else "DeepLabV3P",
             own,
             parameters,
             num_classes=num_classes,
