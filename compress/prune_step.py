@@ -19,6 +19,7 @@ from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
 from segexport.compress.prune import Pruned, prune, uniform_ratio
 from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
 from segexport.compress.training_job import DatasetSpec
+from segexport.errors import MismatchError
 from segexport.exporter import program
 from segexport.exporter.quantized_program import require_float
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -48,6 +49,7 @@ class Prune:
             keep_latency: Fraction of the time that may remain, measured on this machine in `latency_in`.
             sensitivities_file: File for individual ratios, so that each group loses at most `eval_metric_loss` of the
                 metric. A missing or incomplete file is measured on the images and written.
+            measure: Whether to do so; False: the file must exist, and groups that it does not name stay whole.
         """
 
         ratio: float | None = Field(default=None, ge=0, lt=1)
@@ -58,6 +60,7 @@ class Prune:
         latency_in: Where = "onnxruntime"
         sensitivities_file: str = ""
         eval_metric_loss: float = Field(default=0.05, ge=0)
+        measure: bool = True
 
         @property
         def budgets(self) -> Budgets:
@@ -96,7 +99,8 @@ class Prune:
         """Returns the parameters for the cache key, with the sensitivities file by content."""
         file = Path(self.params.sensitivities_file)
         known = file_digest(file) if self.params.sensitivities_file and file.is_file() else ""
-        return {**self.params.model_dump(mode="json"), "sensitivities_file": known}
+        always = {"measure"} if self.params.measure else set()  # keys are those from before there was the parameter
+        return {**self.params.model_dump(mode="json", exclude=always), "sensitivities_file": known}
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
         """Writes `model.pdmodel`, `model.pdiparams` and `pruning.json`.
@@ -223,7 +227,7 @@ class _FromImages(_Pruning):
 
     def _ratios(self) -> dict[str, float]:
         file = Path(self.params.sensitivities_file)
-        if not file.is_file() or sensitivity.is_measured_here(file):
+        if self.params.measure and (not file.is_file() or sensitivity.is_measured_here(file)):
             left = 1
             with self.context.progress("sensitivities", None) as bar:
                 while left:
@@ -232,7 +236,13 @@ class _FromImages(_Pruning):
         return self._known(sensitivity.ratios_by_loss(sensitivity.load(file), self.params.eval_metric_loss), file)
 
     def _known(self, ratios: dict[str, float], file: Path) -> dict[str, float]:
-        names = sensitivity.names_of(self.before, file, ratios)
+        names = {name for group in analyze(self.before).groups for name, _ in group.sources}
+        if not names & ratios.keys():
+            raise MismatchError(
+                f"{file}: sensitivities of another model",
+                cause=f"it lists {', '.join(sorted(ratios)[:_LISTED]) or 'nothing'}, but no channels of this model",
+                hint="name a new file: the sensitivities of a trained model are then measured",
+            )
         return {name: ratio for name, ratio in ratios.items() if name in names}
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cut import mask
 from segexport.compress.prune import Criterion, Pruned, prune
-from segexport.errors import MismatchError, MissingInputError, ModelOutputError, TooLargeError, UnreadableError
+from segexport.errors import MissingInputError, ModelOutputError, TooLargeError, UnreadableError
 from segexport.exporter.program import Program
 from segexport.files import plain_pickle
 from segexport.files.atomic import write_file
@@ -33,7 +33,6 @@ Cut = Callable[[dict[str, float]], Pruned]
 RATIOS = (0.25, 0.5, 0.75)
 _BASELINE = "baseline"
 _MAX_BYTES = 4 << 20
-_LISTED = 4  # names in one message
 
 
 def measure(
@@ -133,23 +132,6 @@ def load(file: Path) -> dict[str, dict[float, float]]:
     if not file.is_file():
         raise MissingInputError(f"{file}: no such file", hint="measure the sensitivities first")
     return _numbers(_read(file))
-
-
-def names_of(program: Program, file: Path, listed: Iterable[str]) -> set[str]:
-    """The names of a program's prunable parameters; `listed` are those that a file has sensitivities of.
-
-    Raises:
-        MismatchError: None of them is listed.
-    """
-    names = {name for group in analyze(program).groups for name, _ in group.sources}
-    listed = sorted(listed)
-    if names.isdisjoint(listed):
-        raise MismatchError(
-            f"{file}: sensitivities of another model",
-            cause=f"it lists {', '.join(listed[:_LISTED]) or 'nothing'}, but no channels of this model",
-            hint="name a new file: step prune of a recipe measures the sensitivities of a trained model",
-        )
-    return names
 
 
 def is_measured_here(file: Path) -> bool:

@@ -64,7 +64,7 @@ LAYERS = (
     {"compress", "android", "ci"},
     {"references"},
     {"check"},
-    {"diagnose", "search", "serve"},
+    {"diagnose", "search", "serve", "zoo"},
     {"commands"},
     {"cli", "seg"},
     {"__main__"},

@@ -69,8 +69,8 @@ NETWORKS = {
         },
     ),
     "without a decoder": (
-        seg.DeepLabv3p(3, enable_decoder=False, aspp_with_sep_conv=False),
-        {"type": "DeepLabV3", "backbone": {"type": "MobileNetV2_x1_0"}},
+        seg.DeepLabv3p(3, "ResNet18_vd", enable_decoder=False, aspp_with_sep_conv=False),
+        {"type": "DeepLabV3", "backbone": {"type": "ResNet18_vd"}},
     ),
     "UNet": (seg.UNet(3), {"type": "UNet", "use_deconv": False}),
     "UNet by transposed convolutions": (seg.UNet(3, "deconv"), {"type": "UNet", "use_deconv": True}),

@@ -21,6 +21,7 @@ from segexport.cli.environment import cache, doctor
 from segexport.cli.examine import bench, diagnose, inspect
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.recipe import recipe
+from segexport.cli.recommend import recommend
 from segexport.cli.reference import golden, reference
 from segexport.cli.schema import schema
 from segexport.cli.serve import serve
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from segexport.ui.console import Color, Console
 
 SECTIONS = {
-    "Convert": (import_, export, run, demo, compress, finetune, train),
+    "Convert": (import_, export, run, demo, compress, finetune, train, recommend),
     "Check": (check, merge, diagnose, bench, inspect, report, evaluate, ci),
     "Use": (predict, pipeline, serve, android),
     "Data and references": (data, reference, golden, recipe),

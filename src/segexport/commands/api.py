@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segexport.commands.inspect import ModelDescription
     from segexport.commands.predict import PictureKind
     from segexport.commands.recommend import Recommendation
+    from segexport.commands.recommend_network import NetworkChoice
     from segexport.diagnose.schema import Diagnosis
     from segexport.exporter.import_options import ImportOptions
     from segexport.references.reference_file import ReferenceFile
@@ -126,6 +127,29 @@ def recommend(
 
     given = RecommendOptions(purpose=purpose, data=Path(data), **options)
     return run_recommend(Path(model), Path(output), _importing(importing), given, feedback=feedback)
+
+
+def recommend_network(*, table: AnyPath | None = None, page: AnyPath | None = None, **wishes: Any) -> NetworkChoice:
+    """Recommends a network to train, by rows that were measured: `segexport recommend`.
+
+    Args:
+        table: A file of measured rows; None: those that this version ships.
+        page: HTML file to write, with plots.
+        wishes: `purpose`, `target`, `runtime`, `max_size_bytes`, `max_ms`, `min_miou`; see `zoo.choice.Wishes`.
+
+    Returns:
+        The choice; `choice.recommended` is None if nothing fits.
+
+    Raises:
+        SegexportError: There are no rows, the table is damaged, or a wish names something unknown.
+
+    Example:
+        >>> segexport.recommend_network(purpose="android").choice.recommended  # doctest: +SKIP
+    """
+    from segexport.commands.recommend_network import recommend_network as run_choice
+    from segexport.zoo.choice import Wishes
+
+    return run_choice(Wishes(**wishes), _or_none(table), _or_none(page))
 
 
 def check(

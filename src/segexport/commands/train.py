@@ -11,7 +11,6 @@ import yaml
 
 from segexport.artifact import ModelArtifact
 from segexport.commands.finetune import FinetuneOptions, train_on
-from segexport.commands.prune_by_sensitivity import pruned_by
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
 from segexport.errors import DataError, MismatchError, OptionError
@@ -24,6 +23,7 @@ from segexport.files.pinned_download import local_file
 from segexport.files.store import Store
 from segexport.importers.training_config import TrainingConfig, read_training_config
 from segexport.pipeline.plan import PlanRunner, planned
+from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext
 from segexport.preprocess import place
 from segexport.progress import SILENCE, Feedback
@@ -97,12 +97,22 @@ def train(
     )
     feedback.warn_of(untrained)
     if wanted.sensitivities_file is not None:
-        untrained = pruned_by(wanted.sensitivities_file, wanted.eval_metric_loss, untrained, data, store, feedback)
+        untrained = _pruned(untrained, wanted, data, store, feedback)
     trained = train_on(data, untrained, output.name, options, store, feedback)
     if wanted.head != "keep":
         chain = planned([SetHead(SetHead.Params(head=wanted.head))], trained)
         trained = PlanRunner(store, StepContext()).build(output.name, trained, chain)
     return place_artifact(trained, output)
+
+
+def _pruned(
+    untrained: ModelArtifact, wanted: NetworkOptions, data: Dataset, store: Store, feedback: Feedback
+) -> ModelArtifact:
+    """Prunes an untrained network by what was measured on a trained one, as PaddleX does before a training."""
+    by = {"sensitivities_file": str(wanted.sensitivities_file), "eval_metric_loss": wanted.eval_metric_loss}
+    chain = planned([make_step("prune", {**by, "measure": False})], untrained, data.fingerprint)
+    context = StepContext(data=data, progress=feedback.progress, say=feedback.say)
+    return PlanRunner(store, context, feedback.say).build(untrained.manifest.name, untrained, chain)
 
 
 def _config(network: str, wanted: NetworkOptions) -> TrainingConfig:

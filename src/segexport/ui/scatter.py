@@ -16,7 +16,7 @@ class Point:
     """One model.
 
     Attributes:
-        x, y: Cost and change of accuracy.
+        x, y: Cost, and accuracy or its change.
         interval: Interval of `y`.
         name: Text of the tooltip.
         label: Text in the mark, at most two characters.
@@ -56,7 +56,7 @@ class Scatter:
     y_ticks: tuple[Tick, ...]
     x_title: str
     y_title: str
-    zero: float
+    zero: float | None
     limit: float | None
     front: tuple[tuple[float, float], ...]
 
@@ -69,6 +69,7 @@ def scatter(
     limit: float | None = None,
     front: Sequence[Point] = (),
     lowest: float | None = None,
+    signed: bool = True,
 ) -> Scatter | None:
     """Computes the plot of the points; None if there are none.
 
@@ -76,6 +77,7 @@ def scatter(
         limit: Largest allowed loss, as a positive number.
         front: Points joined by a line.
         lowest: Points below are drawn at the lower edge, so that they do not compress the others.
+        signed: Whether y is a change: the plot then shows 0, and labels have a sign.
     """
     points = [point for point in points if math.isfinite(point.x) and point.x > 0 and math.isfinite(point.y)]
     if not points:
@@ -83,7 +85,7 @@ def scatter(
     costs = [point.x for point in points]
     is_log = max(costs) / min(costs) > LOG_FROM_RATIO
     x_axis = Axis(min(costs) * 0.9 if is_log else 0.0, max(costs) * (1.1 if is_log else 1.0), is_log, _MARGIN_PERCENT)
-    heights = [0.0, *([] if limit is None else [-limit])]
+    heights = [*([0.0] if signed else []), *([] if limit is None else [-limit])]
     for point in points:
         heights += [point.y, *(point.interval or ())]
     low = min(heights) if lowest is None else max(min(heights), lowest)
@@ -108,10 +110,12 @@ def scatter(
     return Scatter(
         marks=tuple(map(mark, points)),
         x_ticks=x_axis.ticks(),
-        y_ticks=tuple(Tick(round(100.0 - tick.at, 2), _signed(tick.label)) for tick in y_axis.ticks()),
+        y_ticks=tuple(
+            Tick(round(100.0 - tick.at, 2), _signed(tick.label) if signed else tick.label) for tick in y_axis.ticks()
+        ),
         x_title=x_title,
         y_title=y_title,
-        zero=down(0.0),
+        zero=down(0.0) if signed else None,
         limit=None if limit is None else down(-limit),
         front=tuple((x_axis.place(point.x), down(point.y)) for point in sorted(front, key=lambda point: point.x)),
     )
