@@ -22,7 +22,7 @@ class UnpoolToArithmetic:
     """Rewrites every unpool whose indices come from a max_pool2d_with_index with square, adjacent windows."""
 
     name = "unpool_to_arithmetic"
-    version = "2"
+    version = "3"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:
@@ -52,14 +52,30 @@ def _pool_of(program: Program, op: Op, producers: dict[str, Op]) -> Op | None:
     same = list(op.attr("ksize", [])) == window and program.shape(op.output("Out") or "")[1:] == source[1:]
     known = len(source) == 4 and source[1] > 0 and all(size == -1 or size % window[0] == 0 for size in source[2:])
     if -1 in source[2:]:
-        same = list(op.attr("ksize", [])) == window and has_free_size(op)
+        same = list(op.attr("ksize", [])) == window
+        same = same and (has_free_size(op) or _has_size_of(op, pool.input("X") or "", producers))
     plain = not pool.attr("adaptive") and not pool.attr("global_pooling")
     return pool if adjoining and square and same and known and plain else None
 
 
 def has_free_size(op: Op) -> bool:
     """Whether an unpool comes from an export with dynamic size, which Paddle cannot run."""
-    return op.type == "unpool" and all(size <= 0 for size in op.attr("output_size", []))
+    if op.type != "unpool":
+        return False
+    sizes = op.attr("output_size", [])
+    return all(isinstance(size, int) and size <= 0 for size in sizes)  # else names of tensors
+
+
+def _has_size_of(op: Op, source: str, producers: dict[str, Op]) -> bool:
+    """Whether an unpool takes its size from the height and width of `source`, as tensors."""
+    found = []
+    for name in op.attr("output_size", []):
+        part = producers.get(name) if isinstance(name, str) else None
+        shape = producers.get(part.input("Input") or "") if part is not None and part.type == "slice" else None
+        if part is None or shape is None or shape.type != "shape" or shape.input("Input") != source:
+            return False
+        found.append((list(part.attr("axes", [])), list(part.attr("starts", [])), list(part.attr("ends", []))))
+    return found == [([0], [2], [3]), ([0], [3], [4])]
 
 
 def _scattered(program: Program, op: Op, pool: Op) -> list[Op]:

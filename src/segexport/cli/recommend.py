@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from segexport.cli.command import Command
-from segexport.cli.options import FILE, TABLE_OR_JSON, TargetName, chosen, format_option
+from segexport.cli.command import Command, format_option
+from segexport.cli.options import FILE, TABLE_OR_JSON, TargetName, chosen
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -36,7 +36,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @click.option(
     "--table", "rows", type=FILE, help="Measured rows: a file of benchmarks/trained_zoo.py.  [default: this version's]"
 )
-@format_option(TABLE_OR_JSON)
+@format_option(*TABLE_OR_JSON)
 @click.option("-o", "--output", type=FILE, help="HTML page with the table and plots.")
 @click.pass_obj
 def recommend(
