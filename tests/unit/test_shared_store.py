@@ -7,6 +7,7 @@ import http.server
 import json
 import logging
 import os
+import pickle
 import stat
 import threading
 import time
@@ -250,10 +251,11 @@ def test_an_entry_of_another_kind_is_not_read(folder, machine, caplog, change):
 def test_a_link_in_the_store_is_no_way_out(folder, machine, tmp_path, caplog):
     machine("one", folder).keep(KEY, write(one="Weights"))
     (tmp_path / "secret").write_text("private")
-    objects(folder)[0].unlink()
-    (folder / "1" / "objects" / "ab" / KEY / "link").symlink_to(tmp_path / "secret")
+    (place,) = objects(folder)
+    place.unlink()
+    place.symlink_to(tmp_path / "secret")
     assert machine("two", folder).find(KEY) is None
-    assert warnings(caplog)[0].endswith("a file of it is missing")
+    assert warnings(caplog)[0].endswith("one: 7 bytes, 7 recorded, or another sha256")
 
 
 def test_a_store_that_is_not_there_is_said_once_and_does_not_fail_a_run(tmp_path, machine, caplog):
@@ -285,6 +287,20 @@ def test_a_store_that_breaks_during_a_run(folder, machine, caplog, monkeypatch):
 
 def broken(*_arguments, **_options):
     raise OSError(5, "Input/output error")
+
+
+def test_what_has_a_name_that_other_systems_lack_stays_here(folder, machine, caplog):
+    one = machine("one", folder)
+    assert one.keep(KEY, lambda folder: (folder / "a\\b").write_text("1")).is_dir()
+    assert warnings(caplog)[0].startswith(f"shared store {folder}: output {KEY[:16]} is not shared: ")
+    assert objects(folder) == []
+    assert machine("two", folder).find(KEY) is None
+
+
+def test_a_store_can_be_sent_to_another_process(folder, tmp_path):
+    store = pickle.loads(pickle.dumps(Store(tmp_path / "one", SharedStore(str(folder)))))
+    store.keep(KEY, write(a="1"))
+    assert content(Store(tmp_path / "two", SharedStore(str(folder))).find(KEY)) == {"a": "1"}
 
 
 def test_a_store_that_hangs_is_left_after_a_while(folder, tmp_path, caplog, monkeypatch):
@@ -391,7 +407,7 @@ def test_http_is_read_and_never_written(folder, served, machine, caplog):
     assert machine("three", folder).find(OTHER) is None
     with pytest.raises(OptionError) as caught:
         two.shared.collect(older_than_days=0)
-    assert caught.value.what == f"{served}: HTTP is only read"
+    assert caught.value.what == f"{served}: over HTTP, a store is read and not listed or written"
 
 
 def test_damage_over_http(folder, served, machine, caplog):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def test_a_server_that_is_not_there(tmp_path, said, monkeypatch, server):
     assert benchmark.read(store, 0) == (True, 0)
     assert len(said()) == 1
     assert said()[0].startswith(f"shared store s3://team-models/x: {ALONE}")
+
+
+def test_a_forked_process_opens_its_own_connection(url, tmp_path):
+    benchmark.write(tmp_path / "one", url, [0])
+    store = Store(tmp_path / "two", SharedStore(url))
+    assert store.find(benchmark.key_of(1)) is None  # connected
+    child = os.fork()
+    if not child:
+        os._exit(0 if benchmark.read(store, 0) == (True, 0) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_killed_writers(url, tmp_path):

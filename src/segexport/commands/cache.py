@@ -21,10 +21,12 @@ def levels() -> str:
     hits = store.hits
     rows: list[tuple[str, object, Sequence[StoreEntry | SharedOutput]]] = []
     rows.append(("local", store.objects.parent.parent, list(store.entries())))
-    if store.shared is not None:
+    if store.shared is not None and not store.shared.is_http:
         rows.append(("shared", store.shared.shown, store.shared.outputs()))
     lines = [f"{name}: {where}: {len(found)} outputs, {_bytes_of(found):,} bytes" for name, where, found in rows]
-    if store.shared is None:
+    if store.shared is not None and store.shared.is_http:
+        lines.append(f"shared: {store.shared.shown}: only read, and not listed")
+    elif store.shared is None:
         lines.append(f"shared: none; --store URL or ${STORE_VARIABLE} chooses one")
     lines.append(f"found: {hits.local} times in the local cache, {hits.shared} times in a shared store")
     lines.append(f"saved by sharing: {hits.shared_bytes:,} bytes, which took {hits.shared_seconds:,.1f} s to make")

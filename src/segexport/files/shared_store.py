@@ -135,7 +135,12 @@ class SharedStore:
         self._distrusted: set[str] = set()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.url, self._patience_s)
+        return store_at, (self.url, self._patience_s)
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it can be read only, and not listed."""
+        return self.url.startswith(("http://", "https://"))
 
     @property
     def shown(self) -> str:
@@ -215,6 +220,10 @@ class SharedStore:
             log.warning("shared store %s: cannot be written, and is only read: %s", self.shown, error)
         except RemoteError as error:
             self._end(error)
+        except ValidationError as error:  # too many files, or a name that is none elsewhere
+            log.warning("shared store %s: output %s is not shared: %s", self.shown, key[:16], one_line(error))
+        except OSError as error:  # somebody removes it from the local cache
+            log.warning("shared store %s: output %s is not shared: %s", self.shown, key[:16], error)
         return None
 
     def distrust(self, key: str) -> None:
@@ -228,7 +237,7 @@ class SharedStore:
             StorageError: The store cannot be read.
             SegexportError: The address is wrong, or a package for it is missing.
         """
-        remote = self._required()
+        remote = self._listed()
         try:
             return list(_outputs(remote))
         except RemoteError as error:
@@ -243,9 +252,7 @@ class SharedStore:
             StorageError: The store cannot be read or written.
             OptionError: The address is wrong, or the store is read-only.
         """
-        remote = self._required()
-        if not remote.writable:
-            raise OptionError(f"{self.shown}: HTTP is only read", hint="use the address that you write with: s3://...")
+        remote = self._listed()
         try:
             remote.write(_CLOCK, b"1")
             now = remote.modified(_CLOCK)
@@ -289,12 +296,18 @@ class SharedStore:
         self._remote = os.getpid(), remote
         return remote
 
-    def _required(self) -> RemoteFolder:
+    def _listed(self) -> RemoteFolder:
         """The connection, for a command that is about the store.
 
         Raises:
             StorageError: The store cannot be reached.
+            OptionError: The store can be neither listed nor written.
         """
+        if self.is_http:
+            raise OptionError(
+                f"{self.shown}: over HTTP, a store is read and not listed or written",
+                hint="use the address that you write with: s3://...",
+            )
         try:
             return RemoteFolder(self.url, self._patience_s)
         except RemoteError as error:
@@ -324,15 +337,15 @@ class SharedStore:
 
 
 @cache
-def store_at(url: str) -> SharedStore:
+def store_at(url: str, patience_s: float) -> SharedStore:
     """The store at an address: one for each process, which says once what is wrong with it."""
-    return SharedStore(url)
+    return SharedStore(url, patience_s)
 
 
 def chosen_store() -> SharedStore | None:
     """The store in $SEGEXPORT_STORE, which `--store` sets; None: there is none."""
     url = os.environ.get(STORE_VARIABLE, "")
-    return store_at(url) if url else None
+    return store_at(url, _PATIENCE_S) if url else None
 
 
 def _fetch(remote: RemoteFolder, key: str, file: FileEntry, folder: Path) -> None:
