@@ -66,7 +66,7 @@ LAYERS = (
     {"check"},
     {"diagnose", "search", "serve", "zoo"},
     {"commands"},
-    {"cli", "seg"},
+    {"cli", "seg", "assistant"},
     {"__main__"},
 )
 

@@ -161,6 +161,12 @@ class ServiceError(InputError):
         self.status = status
 
 
+class OutsideError(InputError):
+    """The path lies outside of the folder that `segexport mcp --root` allows. Copy the files into it."""
+
+    code = "input.outside"
+
+
 class ExistsError(InputError):
     """The output exists already, and nothing is overwritten. Choose another one, or remove it."""
 

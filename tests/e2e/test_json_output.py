@@ -72,6 +72,7 @@ SLOW: dict[str, tuple[str, tuple[int, ...]]] = {
     "android aar": ("--demo nowhere", (2,)),
 }
 OTHERWISE = {"serve"}  # has a test of its own
+WITHOUT = {"mcp"}  # speaks a protocol on stdout
 
 
 def commands(command: click.Command = cli, name: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -82,7 +83,7 @@ def commands(command: click.Command = cli, name: str = "") -> Iterator[tuple[str
         yield name, command
 
 
-COMMANDS = dict(commands())
+COMMANDS = {name: command for name, command in commands() if name not in WITHOUT}
 
 
 @pytest.fixture

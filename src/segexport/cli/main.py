@@ -19,6 +19,7 @@ from segexport.cli.convert import demo, export, import_, run
 from segexport.cli.data import data
 from segexport.cli.environment import cache, doctor
 from segexport.cli.examine import bench, diagnose, inspect
+from segexport.cli.mcp import mcp
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.recipe import recipe
 from segexport.cli.recommend import recommend
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 SECTIONS = {
     "Convert": (import_, export, run, demo, compress, finetune, train, recommend),
     "Check": (check, merge, diagnose, bench, inspect, report, evaluate, ci),
-    "Use": (predict, pipeline, serve, android),
+    "Use": (predict, pipeline, serve, mcp, android),
     "Data and references": (data, reference, golden, recipe),
     "Environment": (doctor, toolchain, cache, schema),
 }

@@ -1,0 +1,1 @@
+"""segexport as tools of an assistant, by the Model Context Protocol."""
