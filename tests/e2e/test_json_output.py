@@ -54,6 +54,7 @@ FAST: dict[str, tuple[str, tuple[int, ...]]] = {
     "recipe schema": ("", (0,)),
     "ci comment": ("report", (2,)),  # no service here; with one: tests of the command
     "ci baseline": ("-o baseline.json", (2,)),
+    "recommend": ("--for android", (0,)),
     "toolchain list": ("", (0,)),
     "toolchain remove": ("--outdated", (0,)),
     "cache ls": ("", (0,)),

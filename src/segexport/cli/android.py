@@ -28,7 +28,6 @@ class _ExportsByDefault(Group):
     examples=[
         "segexport android out/model-int8",
         "segexport android build --flavour ort -o out/segexport.apk",
-        "segexport android aar -o out/maven",
         "segexport android lint out/segexport.apk",
     ],
 )

@@ -21,6 +21,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
         "segexport recommend --to paddle-lite --min-miou 0.45 -o networks.html",
         "segexport recommend --runtime onnxruntime --max-ms 40 --format json",
     ],
+    results=["commands.recommend_network:NetworkDocument"],
 )
 @click.option(
     "--for",

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from segexport.files.atomic import write_file
+from segexport.files.json_writer import to_json
 from segexport.report import numbers
+from segexport.spec import Frozen
 from segexport.ui.text_table import table
 from segexport.zoo.choice import Choice, Wishes, choose
 from segexport.zoo.measurements import Row, ZooTable, measurements
 
 _DEFAULT_SIZE = (512, 256)
+
+
+class MeasuredHow(Frozen):
+    """Where the rows come from; see `ZooTable`."""
+
+    data: str = ""
+    image_size: tuple[int, int] | None = None
+    processor: str = ""
+    threads: int = 1
+    versions: dict[str, str] = Field(default_factory=dict)
+    commit: str = ""
+
+
+class NetworkDocument(Frozen):
+    """The recommended network, and all rows that fulfil the wishes.
+
+    Attributes:
+        recommended: Null if none fulfils them, exit code 1.
+        next_steps: Commands that train and export it.
+        left_out: Reason -> number of rows.
+        front: Network and export of the rows that no other one beats in accuracy and cost.
+        rows: The most accurate first.
+    """
+
+    recommended: Row | None
+    why: str
+    next_steps: tuple[str, ...]
+    measured: MeasuredHow
+    left_out: dict[str, int]
+    front: tuple[str, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -65,20 +99,24 @@ class NetworkChoice:
             "runs; on another device measure again: segexport bench."
         )
 
+    @property
+    def document(self) -> NetworkDocument:
+        """What `--format json` prints."""
+        found = self.choice
+        return NetworkDocument(
+            recommended=found.recommended,
+            why=found.why,
+            next_steps=self.next_steps,
+            measured=MeasuredHow(**self.measured.model_dump(include=set(MeasuredHow.model_fields))),
+            left_out=found.left_out,
+            front=tuple(f"{row.network} {row.export}" for row in found.front),
+            rows=found.rows,
+        )
+
     def render(self, form: str, *, color: bool, width: int) -> str:
         """Formats the rows as a table or as JSON."""
         if form == "json":
-            plain = self.choice
-            content = {
-                "recommended": None if plain.recommended is None else plain.recommended.model_dump(mode="json"),
-                "why": plain.why,
-                "next_steps": self.next_steps,
-                "measured": self.measured.model_dump(mode="json", exclude={"rows", "train"}),
-                "left_out": plain.left_out,
-                "front": [f"{row.network} {row.export}" for row in plain.front],
-                "rows": [row.model_dump(mode="json") for row in plain.rows],
-            }
-            return json.dumps(content, indent=2, ensure_ascii=False)
+            return to_json(self.document)
         parts = []
         if self.choice.rows:
             head = ("network", "export", "runtime", "mIoU", "Δ mIoU", "size", "ms", "")
