@@ -61,7 +61,7 @@ LAYERS = (
     {"exporter.targets", "exporter.paddle_audit", "judge"},
     {"predict", "report", "task", "video", "clusters"},
     {"pipeline"},
-    {"compress", "android", "ci"},
+    {"compress", "android", "ci", "records"},
     {"references"},
     {"check"},
     {"diagnose", "search", "serve", "zoo"},

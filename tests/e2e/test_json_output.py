@@ -55,6 +55,9 @@ FAST: dict[str, tuple[str, tuple[int, ...]]] = {
     "ci comment": ("report", (2,)),  # no service here; with one: tests of the command
     "ci baseline": ("-o baseline.json", (2,)),
     "recommend": ("--for android", (0,)),
+    "attest": ("onnx --key release.key --new-key", (0,)),
+    "verify": ("onnx --key release.key.pub", (0,)),
+    "sbom": ("onnx -o bom.json", (0,)),
     "toolchain list": ("", (0,)),
     "toolchain remove": ("--outdated", (0,)),
     "cache ls": ("", (0,)),
@@ -144,7 +147,7 @@ def test_there_is_no_other_schema():
 
 def test_fast_commands_print_what_their_schema_says(place, run):
     pytest.importorskip("jsonschema")
-    require("paddle", "paddle2onnx", "onnx", "onnxruntime")
+    require("paddle", "paddle2onnx", "onnx", "onnxruntime", "cyclonedx", "securesystemslib")
     labelme(place.root / "labelme")
     wrong = []
     for name, (arguments, codes) in FAST.items():

@@ -15,6 +15,7 @@ from segexport.cli.options import (
     LABEL_MAP,
     LABELS,
     LIMIT,
+    LOG,
     PREPROCESS,
     SPLIT,
     THREADS,
@@ -74,8 +75,10 @@ from segexport.cli.shown_report import finish, show
     "--device-result", type=FILE, multiple=True, help="result.json of a phone, to add to the report. Repeatable."
 )
 @tiling
+@click.option("--card", is_flag=True, help="Write the verdict into the model cards (README.md) of the exports.")
 @click.option("--shard", metavar="I/N", help="Measure only part I of N of the images and write it to the file -o.")
 @against_baseline
+@LOG
 @format_option(*FORMS)
 @click.option("-o", "--output", type=FILE, help="Folder for report.json, .md, .html and junit.xml.")
 @click.pass_obj
@@ -106,6 +109,7 @@ def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | Non
 )
 @click.argument("parts", type=FILE, nargs=-1, required=True)
 @against_baseline
+@LOG
 @format_option(*FORMS)
 @click.option("-o", "--output", type=FILE, required=True, help="Folder for report.json, .md, .html and junit.xml.")
 @click.pass_obj
@@ -116,7 +120,8 @@ def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **opti
     """
     from segexport.commands.check import BaselineOptions, merge
 
-    finish(console(), merge(parts, output, chosen(BaselineOptions, options)), output, form)
+    say = console()
+    finish(say, merge(parts, output, chosen(BaselineOptions, options), feedback=say), output, form)
 
 
 @click.command(

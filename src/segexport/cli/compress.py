@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command
-from segexport.cli.options import FILE, LABEL_MAP, THREADS, TargetName, chosen, grouping, import_options, importing
+from segexport.cli.options import FILE, LABEL_MAP, LOG, THREADS, TargetName, chosen, grouping, import_options, importing
 
 
 @click.command(
@@ -71,6 +71,7 @@ from segexport.cli.options import FILE, LABEL_MAP, THREADS, TargetName, chosen, 
     show_default=True,
     help="Duration of the timed runs for the verdict, in seconds.",
 )
+@LOG
 @importing
 @click.option("-o", "--output", type=FILE, required=True, help="Folder for the recipe, exports and reports.")
 @click.pass_obj

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command, format_option
-from segexport.cli.options import FILE, FORMS, LIMIT, SPLIT, TargetName, chosen, import_options, importing
+from segexport.cli.options import FILE, FORMS, LIMIT, LOG, SPLIT, TargetName, chosen, import_options, importing
 from segexport.cli.shown_report import finish
 
 HEAD = click.option(
@@ -32,17 +32,16 @@ HEAD = click.option(
 @click.option(
     "--baseline", type=FILE, help="Fail if a result is worse than in this report.json, instead of the recipe's."
 )
+@LOG
 @format_option(*FORMS)
 @click.pass_obj
-def run(
-    console: Any, recipe: Path, output: Path | None, without: tuple[str, ...], baseline: Path | None, form: str
-) -> None:
+def run(console: Any, recipe: Path, output: Path | None, form: str, **options: Any) -> None:
     """Run RECIPE: compress, export and check a model."""
     from segexport.commands.run import places_of, run
 
     say = console()
     folder = output or Path("out") / recipe.stem
-    result = run(recipe, folder, without=without, baseline=baseline, feedback=say)
+    result = run(recipe, folder, **options, feedback=say)
     finish(say, result, folder, form, places=lambda: places_of(recipe, folder, result))
 
 

@@ -23,6 +23,7 @@ from segexport.cli.mcp import mcp
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.recipe import recipe
 from segexport.cli.recommend import recommend
+from segexport.cli.records import attest, sbom, verify
 from segexport.cli.reference import golden, reference
 from segexport.cli.schema import schema
 from segexport.cli.serve import serve
@@ -37,6 +38,7 @@ SECTIONS = {
     "Convert": (import_, export, run, demo, compress, finetune, train, recommend),
     "Check": (check, merge, diagnose, bench, inspect, report, evaluate, ci),
     "Use": (predict, pipeline, serve, mcp, android),
+    "Records": (attest, verify, sbom),
     "Data and references": (data, reference, golden, recipe),
     "Environment": (doctor, toolchain, cache, schema),
 }

@@ -48,6 +48,14 @@ def tiling(command: Any) -> Any:
     return command
 
 
+LOG = click.option(
+    "--log",
+    metavar="mlflow:URI|tensorboard:DIR",
+    multiple=True,
+    help="Log the run to MLflow or TensorBoard. Repeatable.",
+)
+
+
 class TargetName(click.ParamType):
     """The name of an installed target. Entry points are read only if it is given, or for the help."""
 

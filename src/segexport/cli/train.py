@@ -9,7 +9,7 @@ import click
 
 from segexport.cli.command import Command
 from segexport.cli.model import Size
-from segexport.cli.options import FILE, chosen, import_options, importing
+from segexport.cli.options import FILE, LOG, chosen, import_options, importing
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 _FRACTION = click.FloatRange(0, 1, max_open=True)
@@ -111,6 +111,7 @@ _TRAINING = (
         show_default=True,
         help="Interval of entries in --log-dir, in batches.",
     ),
+    LOG,
     click.option("--teacher", type=FILE, help="Paddle export with the same classes, for distillation."),
     click.option("--new-head", is_flag=True, help="Replace the head even if the number of classes is the same."),
     click.option(

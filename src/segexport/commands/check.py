@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from segexport import report as reports
-from segexport.artifact import ModelArtifact, read_artifact
+from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
 from segexport.check.build_report import conclude
 from segexport.check.compare import check as run_check
 from segexport.check.compare import measure
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
-from segexport.errors import OptionError, UnreadableError
+from segexport.errors import OptionError, SegexportError, UnreadableError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store
@@ -31,6 +31,8 @@ from segexport.progress import SILENCE, Feedback, Progress
 from segexport.recipe.label_map import as_label_map
 from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe, LatencyPolicy
 from segexport.recipe.tolerances import Tolerances
+from segexport.records.model_card import update_card
+from segexport.records.run_log import open_logs, record_of
 from segexport.references.archive import looks_like_archive, require_new
 from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
@@ -57,11 +59,13 @@ class BaselineOptions:
         baseline: report.json, or its folder.
         tolerance: Allowed losses, `NAME=NUMBER`; see `recipe.tolerances`.
         latency: Effect of latency on the verdict, as in a recipe's check.
+        log: Trackers of the report, `mlflow:URI` or `tensorboard:DIR`; see `records.run_log`.
     """
 
     baseline: Path | None = None
     tolerance: tuple[str, ...] = ()
     latency: LatencyPolicy | None = None
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,7 @@ class CheckOptions(BaselineOptions):
         latency_seconds: Duration of timing, all exports together, in seconds; 0: no timing.
         device_result: Files result.json of phones; each one adds a row.
         shard: `I/N`: part I of N of the images.
+        card: Whether the verdict is written into the model cards of the exports.
         tiles: Tiles for larger images, in the reference and in every export; None: those of the manifests.
     """
 
@@ -104,6 +109,7 @@ class CheckOptions(BaselineOptions):
     device_result: tuple[Path, ...] = ()
     shard: str | None = None
     tiles: Tiles | None = None
+    card: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def check(
     Raises:
         SegexportError: The reference or the data cannot be used. An unusable export is an ERROR in the report.
     """
-    finish = _finisher(options)
+    finish, log = _finisher(options), open_logs(options.log)
     if output is not None:
         require_free(output, replace=True)
     with _job(exports, options) as job, _folder(output) as folder:
@@ -151,7 +157,22 @@ def check(
         report = finish(with_device_rows(report, job.exports, list(options.device_result), job.pack))
         if output is not None:
             reports.write(report, folder)
+        log(record_of(report, folder), feedback)
+    if options.card:
+        _write_cards(exports, report, feedback)
     return report
+
+
+def _write_cards(exports: Sequence[Path], report: Report, feedback: Feedback) -> None:
+    """Writes the verdict into the exports' model cards; what cannot be written does not change it."""
+    for name, path in _named(exports).items():
+        if not (path / MANIFEST_NAME).is_file():
+            feedback.warn(f"{path}: no card, because it is a bare file and not the folder of an export")
+            continue
+        try:
+            update_card(path, read_artifact(path, verify=False).manifest, report, name)
+        except SegexportError as error:
+            feedback.warn(f"{path}: the card was not written: {error.what}{f': {error.cause}' if error.cause else ''}")
 
 
 def check_shard(
@@ -161,10 +182,12 @@ def check_shard(
     index, count = parse_shard(options.shard or "")
     if output is None:
         raise OptionError("--shard: no output file", hint="-o PART")
-    for name in ("golden", "baseline", "device_result"):
+    for name in ("golden", "baseline", "device_result", "log"):
         if getattr(options, name):
             option = f"--{name}".replace("_", "-")
             raise OptionError(f"--shard and {option} cannot be combined", hint=f"give {option} to `segexport merge`")
+    if options.card:
+        raise OptionError("--shard and --card cannot be combined", cause="a part has no verdict")
     if options.latency == "gate":
         raise OptionError("--shard and --latency gate cannot be combined", cause="parts of a check take no times")
     if options.count:
@@ -185,13 +208,14 @@ def check_shard(
     return f"{output}: part {index} of {count}, {len(share)} of {len(job.data)} images, {len(job.exports)} exports"
 
 
-def merge(parts: Sequence[Path], output: Path, options: BaselineOptions) -> Report:
+def merge(parts: Sequence[Path], output: Path, options: BaselineOptions, *, feedback: Feedback = SILENCE) -> Report:
     """Merges the parts of a sharded check into one report."""
-    finish = _finisher(options)
+    finish, log = _finisher(options), open_logs(options.log)
     require_free(output, replace=True)
     with new_folder(output, replace=True) as folder:
         report = finish(conclude(merge_parts(parts, folder)))
         reports.write(report, folder)
+        log(record_of(report, folder), feedback)
     return report
 
 

@@ -23,6 +23,7 @@ from segexport.measure.environment import describe_machine
 from segexport.pipeline.registry import target_named
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
+from segexport.records.run_log import open_logs, record_of
 from segexport.report.model_explorer import write_overlays
 from segexport.report.schema import Report
 from segexport.search import plot, report
@@ -93,6 +94,7 @@ class CompressOptions:
         label_map: YAML file: class of the model -> class of the data.
         screen_images: Number of images for the first measurement of a candidate.
         latency_seconds: Duration of timing for the verdict, in seconds.
+        log: Trackers, `mlflow:URI` or `tensorboard:DIR`; see `records.run_log`.
     """
 
     data: Path
@@ -110,6 +112,7 @@ class CompressOptions:
     device: str = "cpu"
     threads: int = 1
     latency_seconds: float = 20.0
+    log: tuple[str, ...] = ()
 
 
 def compress(
@@ -121,6 +124,7 @@ def compress(
         SegexportError: The model or the data cannot be used, or the fp32 export cannot be made.
     """
     require_free(output, replace=True)
+    log = open_logs(options.log)
     goal = Goal(max_miou_drop=options.max_miou_drop, objective=options.objective)
     if goal.objective == "latency" and not options.latency_seconds > 0:
         raise OptionError(
@@ -185,6 +189,7 @@ def compress(
         summary = summary.model_copy(update={"notes": (*summary.notes, *unproven)})
         _write(out, summary, goal, outcome, chosen)
         _write_overlays(out, space, outcome, chosen)
+        log(record_of(checked, out, search=summary.sentence), feedback)
     return Compressed(summary, checked)
 
 

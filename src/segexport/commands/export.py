@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from segexport.android.readme import write_export_readme
 from segexport.artifact import ModelArtifact, read_artifact
 from segexport.errors import OptionError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
@@ -22,6 +21,7 @@ from segexport.pipeline.registry import target_named
 from segexport.pipeline.step import StepContext
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import ExportRecipe
+from segexport.records.model_card import write_card
 from segexport.spec import HeadKind, MaskDtype
 from segexport.task.open_data import open_data
 
@@ -76,7 +76,7 @@ def export(
     feedback.warn_of(made)
     with new_folder(output) as folder:
         copy_tree(made.path, folder)
-        write_export_readme(folder, made.manifest)
+        write_card(folder, made.manifest)
     return read_artifact(output)
 
 

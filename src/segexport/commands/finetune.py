@@ -18,6 +18,7 @@ from segexport.pipeline.plan import Planned, PlanRunner
 from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext, check_chain, content_key
 from segexport.progress import SILENCE, Feedback
+from segexport.records.run_log import open_logs, record_of_training
 
 NO_SPLIT = "none"
 _CHECKPOINT = "checkpoint.npz"
@@ -38,6 +39,8 @@ class FinetuneOptions:
         augmentation: YAML file of `albumentations.save`.
         save_dir: Folder for checkpoint, logs and best weights; None: in the cache.
         resume_checkpoint: The `save_dir` of a training to resume.
+        log_dir: Folder for the curves of the training, as TensorBoard events.
+        log: Trackers of the finished training, `mlflow:URI` or `tensorboard:DIR`; see `records.run_log`.
         teacher: A Paddle export with the same classes, for distillation.
         timeout_s: Time limit of 20 steps and a validation, in seconds.
     """
@@ -67,6 +70,7 @@ class FinetuneOptions:
     resume_checkpoint: Path | None = None
     log_dir: Path | None = None
     log_interval_steps: int = 10
+    log: tuple[str, ...] = ()
     teacher: Path | None = None
     new_head: bool = False
     precision: str = "fp32"
@@ -88,12 +92,15 @@ def finetune(
         SegexportError: Model, data or options cannot be used, or the training fails.
     """
     require_free(output)
+    log = open_logs(options.log)
     data = Dataset.open(options.data, options.split, ignore_index=importing.ignore_index)
     store = Store()
     importing = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, importing, store)
     feedback.warn_of(source)
-    return place_artifact(train_on(data, source, output.name, options, store, feedback), output)
+    made = place_artifact(train_on(data, source, output.name, options, store, feedback), output)
+    log(record_of_training(made), feedback)
+    return made
 
 
 def train_on(

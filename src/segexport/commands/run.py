@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segexport import report as reports
-from segexport.android.readme import write_export_readme
 from segexport.artifact import ModelArtifact
 from segexport.check.cached import cached_check
 from segexport.check.request import CheckRequest
@@ -23,6 +22,8 @@ from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
 from segexport.recipe.schema import ModelRecipe, Recipe
+from segexport.records.model_card import write_card
+from segexport.records.run_log import open_logs, record_of
 from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
@@ -43,6 +44,7 @@ def run(
     *,
     without: Sequence[str] = (),
     baseline: Path | None = None,
+    log: Sequence[str] = (),
     feedback: Feedback = SILENCE,
     store: Store | None = None,
 ) -> Report:
@@ -51,11 +53,13 @@ def run(
     Args:
         without: Kinds of steps to skip.
         baseline: An earlier report, instead of the recipe's `check: {baseline: ...}`.
+        log: Trackers, `mlflow:URI` or `tensorboard:DIR`; see `records.run_log`.
 
     Raises:
         SegexportError: The recipe, the model, the reference or the data cannot be used.
     """
     require_free(output, replace=True)
+    record = open_logs(log)
     recipe = read_recipe(path)
     if without:
         try:
@@ -66,7 +70,9 @@ def run(
         check = recipe.check.model_copy(update={"baseline": str(baseline.resolve())})
         recipe = recipe.model_copy(update={"check": check})
     with new_folder(output, replace=True) as folder:
-        return run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
+        report = run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
+        record(record_of(report, folder), feedback)
+    return report
 
 
 def places_of(path: Path, output: Path, report: Report) -> Places:
@@ -118,8 +124,10 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     for export in exports:
         if export.artifact is not None:
             copy_tree(export.artifact.path, folder / "exports" / export.name)
-            write_export_readme(folder / "exports" / export.name, export.artifact.manifest)
     report = finish(report)
+    for export in exports:
+        if export.artifact is not None:
+            write_card(folder / "exports" / export.name, export.artifact.manifest, report, export.name)
     reports.write(report, folder)
     made = builder.made
     if not made.made and is_known:

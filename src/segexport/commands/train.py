@@ -27,6 +27,7 @@ from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext
 from segexport.preprocess import place
 from segexport.progress import SILENCE, Feedback
+from segexport.records.run_log import open_logs, record_of_training
 from segexport.spec import HeadKind
 
 _CONFIGS = (".yml", ".yaml")
@@ -78,6 +79,7 @@ def train(
         SegexportError: PaddleSeg does not have the network, data or options cannot be used, or the training fails.
     """
     require_free(output)
+    log = open_logs(options.log)
     config = _config(network, wanted)
     ignored = config.ignore_index if wanted.ignore_index is None else wanted.ignore_index
     data = Dataset.open(options.data, options.split, ignore_index=ignored)
@@ -102,7 +104,9 @@ def train(
     if wanted.head != "keep":
         chain = planned([SetHead(SetHead.Params(head=wanted.head))], trained)
         trained = PlanRunner(store, StepContext()).build(output.name, trained, chain)
-    return place_artifact(trained, output)
+    made = place_artifact(trained, output)
+    log(record_of_training(made), feedback)
+    return made
 
 
 def _pruned(
