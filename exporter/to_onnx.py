@@ -16,6 +16,7 @@ from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact,
 from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerError, WorkerFailed
 from segexport.exporter import program, rewrites
 from segexport.exporter.inspect import in_the_way
+from segexport.exporter.layers import layer_path
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
 from segexport.exporter.quantized_program import Unquantized, is_quantized, unquantized
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -45,7 +46,7 @@ class ToOnnx:
     """Converts a Paddle program to checked ONNX without paths of the exporting machine."""
 
     kind = "to_onnx"
-    version = "11"
+    version = "12"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
@@ -77,7 +78,9 @@ class ToOnnx:
                 opset = self._convert(model, params, raw, context, _needs(graph, is_int8=before is not None))
             except UnsupportedModelError as error:
                 raise in_the_way("onnx", original, error) from error.__cause__
-            answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)
+            answer = finish_onnx(
+                raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context, names=graph
+            )
         ranges, more = _ranges(source, graph, out_dir, context)
         precision = Precision.FP32
         if before is not None:
@@ -156,8 +159,20 @@ def onnx_names(path: Path, *, timeout_s: float = 300.0) -> tuple[str, list[str]]
     return answer["graph"], [name for _, name, _, _ in answer["nodes"] if name]
 
 
-def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, context: StepContext) -> dict:
-    """Simplifies, checks, annotates and saves an ONNX file; returns its I/O (see `onnx_worker.finish`)."""
+def finish_onnx(
+    raw: Path,
+    out: Path,
+    source: ModelArtifact,
+    *,
+    simplify: bool,
+    context: StepContext,
+    names: program.Program | None = None,
+) -> dict:
+    """Simplifies, checks, annotates and saves an ONNX file; returns its I/O (see `onnx_worker.finish`).
+
+    Args:
+        names: The program whose variables the operators are named after; None: they keep their names.
+    """
     manifest = source.manifest
     metadata = {
         "segexport.source_sha256": source.digest,
@@ -167,6 +182,14 @@ def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, 
     }
     arguments = {"raw": str(raw), "out": str(out), "metadata": metadata, "simplify": simplify, "seed": context.seed}
     arguments["meanings"] = [spec.semantics for spec in manifest.inputs]
+    if names is not None:
+        arguments["variables"] = list(names.vars)
+        arguments["scopes"] = {
+            variable: scope
+            for op in names.ops
+            if (scope := layer_path(op).strip("/"))
+            for variable in op.output_names()
+        }
     try:
         return _finished(arguments, context)
     except WorkerCrashed as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 
+import node_names
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -33,6 +34,7 @@ def finish(arguments, _arrays):
         model, note = _simplified(model, arguments["seed"], arguments.get("meanings", ()))
         notes.append(note)
     _strip(model)
+    node_names.give(model.graph, arguments.get("variables", ()), arguments.get("scopes", {}))
     for key, value in arguments["metadata"].items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
