@@ -50,8 +50,39 @@ PACKAGES = ("paddlepaddle", "paddle2onnx", "onnxruntime", "paddlelite", "numpy")
 NOT_RUN = "not run"
 
 
-def markdown(rows: list[dict]) -> str:
-    """The whole page."""
+RUNTIMES = """
+## OpenVINO, MNN, ncnn and LiteRT
+
+Made by `python benchmarks/runtime_zoo.py`: the same graphs, most at a small size, converted in fp32; *same*: the export
+ran, and its outputs are the ONNX model's; *not compared*: it gives lists of objects. What failed is named by `segexport inspect` before a conversion: {foreseen}
+of {failed} failures; of {converted} exports that are the same, it said {wrongly} times that they would fail. Empty: not
+measured yet. All figures: `benchmarks/results/runtime_zoo.json`.
+
+"""
+OTHER = {"openvino": "OpenVINO", "mnn": "MNN", "ncnn": "ncnn", "litert": "LiteRT"}
+
+
+def runtimes_table(found: dict) -> str:
+    """The second table, of the results of `runtime_zoo.py`."""
+    rows, total = found["rows"], found["summary"]["all"]
+    lines = [_line(["graph", *OTHER.values()]), _line(["---"] * (1 + len(OTHER)))]
+    for graph in dict.fromkeys(key.split()[0] for key in rows):
+        lines.append(_line([graph, *(_converted(rows.get(f"{graph} {target}", {})) for target in OTHER)]))
+    return RUNTIMES.format_map(total) + "\n".join(lines) + "\n"
+
+
+def _converted(row: dict) -> str:
+    if not row:
+        return ""
+    named = ", ".join(f"`{operator}`" for operator in row["foreseen"])
+    if row["result"] == "converted":
+        same = "not compared" if "not compared" in row.get("note", "") else "same"
+        return same if not named else f"{same}, although `inspect` names {named}"
+    return f"no: {named}" if named else "no, **not foreseen**"
+
+
+def markdown(rows: list[dict], runtimes: dict) -> str:
+    """The whole page; `runtimes`: the results of `runtime_zoo.py`."""
     lines = [_line([name for name, _ in COLUMNS]), f"|{'|'.join(rule for _, rule in COLUMNS)}|"]
     for row in rows:
         onnx, lite = row.get("onnx", {}), row.get("paddle-lite x86", {})
@@ -75,7 +106,7 @@ def markdown(rows: list[dict]) -> str:
         ]
         lines.append(_line(cells))
     tools = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-    return INTRODUCTION + "\n".join(lines) + "\n" + FOOT.format(tools)
+    return INTRODUCTION + "\n".join(lines) + "\n" + runtimes_table(runtimes) + FOOT.format(tools)
 
 
 def _line(cells: list[str]) -> str:

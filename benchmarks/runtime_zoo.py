@@ -4,7 +4,8 @@
 
 Graphs come without weights; `tests/exporter/zoo.py` fills them. If their size can be changed, they are converted at a
 small size, so that each comparison is fast. A conversion succeeds if its outputs agree with the ONNX model's
-(`exporter.same_as_source`, for OpenVINO here). Existing rows are kept.
+(`exporter.same_as_source`, for OpenVINO here). Existing rows are kept; `--merge FILE` adds those of another machine.
+docs/coverage.md shows the rows.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ def main() -> None:
     parser.add_argument("--to", nargs="+", default=list(TARGETS))
     parser.add_argument("--again", action="store_true", help="measure rows that are there already")
     parser.add_argument("--inspect", action="store_true", help="only ask `inspect` again, for the rows that are there")
+    parser.add_argument("--merge", type=Path, action="append", default=[], help="a file whose new rows are added")
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     given = parser.parse_args()
-    found: dict[str, Any] = load(given.output) if given.output.is_file() else {}
-    rows: dict[str, dict] = found.get("rows", {})
+    rows: dict[str, dict] = {}
+    for file in (*given.merge, given.output):
+        rows |= load(file)["rows"] if file.is_file() else {}
     for graph in given.graphs:
         if given.inspect:
             for name in given.to:
@@ -120,30 +123,40 @@ def measured(name: str, source: ModelArtifact, store: Store) -> dict[str, Any]:
         made = runner.build(name, source, planned(steps, source))
         if name == "openvino":  # the other steps compare the results themselves
             onnx = runner.build("onnx", source, planned(steps[:-1], source))
-            require_same(onnx, made, runtime_for(made.manifest.format), context, lambda _cut, _folder: made.manifest)
+            row["note"] = require_same(
+                onnx, made, runtime_for(made.manifest.format), context, lambda _cut, _folder: made.manifest
+            )
+        else:
+            row["note"] = made.manifest.lineage[-1].notes[-1]
         row["result"] = "converted"
     except SegexportError as error:
         row |= {"result": "failed", "error": type(error).__name__, "what": error.what, "cause": error.cause}
     return {**row, "seconds": round(time.monotonic() - start, 1)}
 
 
-def foreseen(name: str, program: Program) -> list[str]:
-    """Types of the operators that `inspect` names as obstacles."""
+def foreseen(name: str, program: Program) -> dict[str, str]:
+    """Types of the operators that `inspect` names as obstacles, and the first reason of each."""
     found = target_named(name).verdict_before(program)
-    return sorted({one.operator for verdict in found for one in verdict.obstacles})
+    obstacles = sorted((one.operator, one.number, one.reason) for verdict in found for one in verdict.obstacles)
+    return {operator: reason for operator, _, reason in reversed(obstacles)}
 
 
-def summary(rows: dict[str, dict]) -> dict[str, dict[str, int]]:
-    """Target -> numbers of graphs that converted, failed, and failed as predicted."""
-    found: dict[str, dict[str, int]] = {}
+def summary(rows: dict[str, dict]) -> dict[str, dict[str, Any]]:
+    """Target, and `all` -> numbers of graphs that converted, that failed, and that failed as predicted.
+
+    `share_foreseen`: of the failures; None without any. `wrongly`: converted although `inspect` named an obstacle.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for key, row in sorted(rows.items()):
-        counts = found.setdefault(
-            key.split()[1], {"graphs": 0, "converted": 0, "failed": 0, "foreseen": 0, "wrongly": 0}
-        )
-        counts["graphs"] += 1
-        counts[row["result"]] += 1
-        counts["foreseen"] += row["result"] == "failed" and bool(row["foreseen"])
-        counts["wrongly"] += row["result"] == "converted" and bool(row["foreseen"])
+        for name in ("all", key.split()[1]):
+            counts = found.setdefault(
+                name, {"graphs": 0, "converted": 0, "failed": 0, "foreseen": 0, "wrongly": 0, "share_foreseen": None}
+            )
+            counts["graphs"] += 1
+            counts[row["result"]] += 1
+            counts["foreseen"] += row["result"] == "failed" and bool(row["foreseen"])
+            counts["wrongly"] += row["result"] == "converted" and bool(row["foreseen"])
+            counts["share_foreseen"] = counts["foreseen"] / counts["failed"] if counts["failed"] else None
     return found
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from coverage_table import markdown
 from free_size import SizeIsFixed, free_size
-from stamped import load, save
+from stamped import RESULTS, load, save
 
 from segexport.errors import SegexportError
 from segexport.exporter import pir
@@ -343,7 +343,8 @@ def main() -> None:
         workers.close()
     print(f"{len(graphs)} graphs in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     if options.markdown:
-        options.markdown.write_text(markdown([rows[name] for name in sorted(rows)]))
+        runtimes = load(RESULTS / "runtime_zoo.json")
+        options.markdown.write_text(markdown([rows[name] for name in sorted(rows)], runtimes))
 
 
 def _rows(file: Path | None) -> dict[str, dict]:

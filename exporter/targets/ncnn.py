@@ -27,6 +27,8 @@ _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
 _INDEXED = ("max_pool2d_with_index", "unpool")
 _NO_INDICES = "ncnn's pools give no indices, and pnnx cannot convert what computes them in their place"
+_LISTING = ("generate_proposals_v2", "masked_select", "multiclass_nms3", "unique", "where_index")
+_NO_LENGTH = "the length of its result depends on the image, and pnnx fixes the size of each tensor"
 _NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
 
 
@@ -95,6 +97,8 @@ def _lacking(program: Program, op: Op) -> str:
         return _NO_ARGMAX
     if op.type in _INDEXED:
         return _NO_INDICES
+    if op.type in _LISTING:
+        return _NO_LENGTH
     axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
     if axes and axes[0] != 0:
         return _NO_BATCH_AXIS
