@@ -53,10 +53,10 @@ NOT_RUN = "not run"
 RUNTIMES = """
 ## OpenVINO, MNN, ncnn and LiteRT
 
-Made by `python benchmarks/runtime_zoo.py`: the same graphs, most at a small size, converted in fp32; *same*: the export
-ran, and its outputs are the ONNX model's; *not compared*: it gives lists of objects. What failed is named by `segexport inspect` before a conversion: {foreseen}
-of {failed} failures; of {converted} exports that are the same, it said {wrongly} times that they would fail. Empty: not
-measured yet. All figures: `benchmarks/results/runtime_zoo.json`.
+Made by `python benchmarks/runtime_zoo.py`: the same graphs, most at a small size, converted in fp32. *same*: the export
+ran, and its outputs are the ONNX model's; *not compared*: it ran, and gives lists of objects. `segexport inspect` names
+what fails before a conversion: here it named {foreseen} of {failed} failures, and something in {wrongly} of {converted}
+exports that do work. Empty: not measured yet. All figures: `benchmarks/results/runtime_zoo.json`.
 
 """
 OTHER = {"openvino": "OpenVINO", "mnn": "MNN", "ncnn": "ncnn", "litert": "LiteRT"}

@@ -54,6 +54,17 @@ def test_the_truth_table_is_made_from_its_results():
     assert truth_table.SORTABLE.read_text(encoding="utf-8") == truth_pages.html(rows)
 
 
+def test_the_table_of_runtimes_is_made_from_its_results():
+    sys.path.insert(0, str(BENCHMARKS))
+    import coverage_table
+    import runtime_zoo
+
+    found = runtime_zoo.load(runtime_zoo.RESULT)
+    assert found["summary"] == runtime_zoo.summary(found["rows"])
+    page = (BENCHMARKS.parent / "docs" / "coverage.md").read_text(encoding="utf-8")
+    assert coverage_table.runtimes_table(found) in page
+
+
 MEASURED = {
     "net mnn-fp32": {
         "verdict": "PASS",
