@@ -79,7 +79,10 @@ END
     printf '%s\n' aarFormatVersion=1.0 aarMetadataVersion=1.0 minCompileSdk=1 minCompileSdkExtension=0 \
         minAndroidGradlePluginVersion=1.0.0 coreLibraryDesugaringEnabled=false \
         > "$content/META-INF/com/android/build/gradle/aar-metadata.properties"
-    [ ! -d "$module/src/main/jniLibs" ] || cp -r "$module/src/main/jniLibs" "$content/jni"
+    if [ -d "$module/src/main/jniLibs" ]; then
+        cp -r "$module/src/main/jniLibs" "$content/jni"
+        for abi in "$content/jni"/*; do native_methods "$module" "$(basename "$abi")" "$abi"; done
+    fi
     [ ! -d "$module/src/main/assets" ] || cp -r "$module/src/main/assets" "$content/assets"
     official=$(official_jar "$module")
     [ -z "$official" ] || [ ! -e "$official" ] || { mkdir "$content/libs" && cp "$official" "$content/libs/"; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds a signed, aligned APK without Google's SDK and without Gradle.
-#   build_apk.sh FLAVOUR [OUT.apk]      FLAVOUR: ort, lite, litert or full (all runtimes)
+#   build_apk.sh FLAVOUR [OUT.apk]      FLAVOUR: ort, lite, litert, mnn, ncnn or full (all runtimes)
 # Models come from app/src/main/assets/model (`segexport android` writes them). ABIS: default arm64-v8a; KEYSTORE,
 # KEYSTORE_PASSWORD: default is a debug key that is made once. SHRINK=1: R8 removes and renames what it can, by the
 # modules' consumer-rules.pro. Fetches the tools that it needs (fetch_tools.sh).
@@ -13,11 +13,9 @@ cd "$here/.."
 flavour=${1:-ort}
 abis=${ABIS:-arm64-v8a}
 case $flavour in
-    ort) modules="core ort" ;;
-    lite) modules="core lite" ;;
-    litert) modules="core litert" ;;
-    full) modules="core ort lite litert" ;;
-    *) echo "build_apk.sh: no flavour $flavour; there are ort, lite, litert and full" >&2; exit 2 ;;
+    ort | lite | litert | mnn | ncnn) modules="core $flavour" ;;
+    full) modules="core ort lite litert mnn ncnn" ;;
+    *) echo "build_apk.sh: no flavour $flavour; there are ort, lite, litert, mnn, ncnn and full" >&2; exit 2 ;;
 esac
 mkdir -p "$BUILD"
 out=$(realpath -m "${2:-$BUILD/segexport-$flavour.apk}")
@@ -51,8 +49,9 @@ packaged=("$work/classes.jar")
 keep=(app/proguard-rules.pro core/consumer-rules.pro)
 for module in ${modules#core}; do
     runtime=$(runtime_jar "$module" "$work")
-    runtimes=$runtimes:$runtime
     keep+=("$module/consumer-rules.pro")
+    [ -n "$runtime" ] || continue
+    runtimes=$runtimes:$runtime
     case $runtime in *-stub.jar) ;; *) packaged+=("$runtime") ;; esac
 done
 compile -d "$work/classes" -cp "$work/stubs:$JSON_JAR:$runtimes" \
@@ -82,6 +81,7 @@ for abi in $abis; do
         [ -n "$title" ] || continue
         if [ -d "$module/src/main/jniLibs/$abi" ]; then
             cp "$module/src/main/jniLibs/$abi"/*.so "$work/lib/$abi/"
+            native_methods "$module" "$abi" "$work/lib/$abi"
         else
             echo "  no $title library for $abi in $module/src/main/jniLibs: the app will say that it is missing"
         fi

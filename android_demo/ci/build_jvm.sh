@@ -9,11 +9,11 @@ out=$BUILD/jvm
 rm -rf "$out" && mkdir -p "$out"/{main,test,stub,android}
 compile() { javac --release 8 -encoding UTF-8 -Werror -Xlint:all,-options,-path,-classfile "$@"; }
 sources() { find "$@" -name '*.java'; }
-compile -d "$out/stub" $(sources lite/src/stub litert/src/stub)
+compile -d "$out/stub" $(sources {lite,litert,mnn}/src/stub)
 compile -d "$out/main" -cp "$JSON_JAR:$AAR/classes.jar:$out/stub" \
-    $(sources {core,ort,lite,litert}/src/main app/src/main/java/dev/segexport/demo/work)
+    $(sources {core,ort,lite,litert,mnn,ncnn}/src/main app/src/main/java/dev/segexport/demo/work)
 # The camera of the app: against the API's stubs, and run against doubles of it in app/src/test
 compile -nowarn -Xlint:none -d "$out/android" $(sources ci/stubs)
 compile -d "$out/main" -cp "$out/main:$out/android" app/src/main/java/dev/segexport/demo/LiveCamera.java
 compile -d "$out/test" -cp "$out/main:$JSON_JAR:$AAR/classes.jar:$JUNIT_JARS" \
-    $(sources core/src/testFixtures {core,ort,lite,litert,app}/src/test ort/src/desktop)
+    $(sources core/src/testFixtures {core,ort,lite,litert,mnn,ncnn,app}/src/test ort/src/desktop)

@@ -3,7 +3,7 @@
 #   fetch_tools.sh GROUP...     junit: JUnit and Android's org.json     ort: ONNX Runtime's AAR     zig: a C compiler
 #                               apk: aapt2, zipalign, apksigner, D8     api: a list of Android's API   arm64: qemu and a JRE
 #                               count: qemu with plugins, a Python and ONNX Runtime for arm64 (`segexport bench --count`)
-#                               kotlin: Kotlin's compiler and kotlinx.coroutines
+#                               kotlin: Kotlin's compiler and kotlinx.coroutines     ncnn: its sources
 #                               cpp: a JSON header for runtimes/cpp     cpp-arm64: its libraries for arm64
 #   fetch_tools.sh --lock       writes tools.lock anew with the digests of what the registries hold now
 # The cache is $SEGEXPORT_ANDROID_TOOLS, else ~/.cache/segexport/android. Every file is held against tools.lock before it
@@ -44,6 +44,12 @@ download() { # KIND NAME VERSION: leaves one file in the current folder
             }
             rm -f apt.log ;;
         npm) npm pack --silent "$2@$3" > /dev/null || fail "npm cannot fetch $2@$3" ;;
+        sdist) # pip asks setup.py for the version, and ncnn's answers with the day: it is told the version's
+            "${PYTHON:-python3}" -m pip install --quiet --no-deps --target clock 'setuptools>=77,<81' > pip.log 2>&1 || { tail -3 pip.log >&2; fail "pip cannot fetch setuptools"; }
+            printf 'import time\nday = time.strptime("%s", "%%Y%%m%%d")\ntime.localtime = lambda *_: day\n' "${3##*.}" > clock/sitecustomize.py
+            PYTHONPATH=$PWD/clock "${PYTHON:-python3}" -m pip download --quiet --no-deps --no-build-isolation --no-binary "$2" \
+                "$2==$3" > pip.log 2>&1 || { tail -3 pip.log >&2; fail "pip cannot fetch the sources of $2==$3"; }
+            rm -rf pip.log clock ;;
         wheel-*|cp3*-*) # cp310: a wheel of CPython 3.10, whatever this Python is
             local python=() abi=${1%%-*}
             [ "$abi" = wheel ] || python=(--python-version "3.${abi#cp3}" --implementation cp --abi "$abi")
@@ -99,6 +105,7 @@ unpack() { # GROUP FILE
         *onnxruntime*.whl)
             unzip -qoj "$2" 'onnxruntime/capi/libonnxruntime.so.*' -d "$root/onnxruntime"
             ln -sf "$(cd "$root/onnxruntime" && ls)" "$root/onnxruntime/libonnxruntime.so.1" ;;
+        *.tar.gz) tar -xzf "$2" -C "$root" --strip-components=1 ;;
         *.whl) unzip -qo "$2" -d "$root" && chmod +x "$root"/ziglang/zig ;;
     esac
 }

@@ -43,6 +43,7 @@ class MnnTarget(ExportTarget):
     toolchains = ("onnx", "mnn")
     converters = (PADDLE2ONNX,)
     suffix = ".mnn"
+    packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
 

@@ -50,6 +50,7 @@ class NcnnTarget(ExportTarget):
     runtimes = ("ncnn",)
     toolchains = ("onnx", "ncnn")
     converters = (PADDLE2ONNX,)
+    packed = ("model", "params")
     one_size = True
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP16,)}

@@ -19,7 +19,7 @@ from .models import convolution
 from .test_apk import _versions
 from .test_lint import FP16_KERNELS, elf, nb, pack
 
-MODULES = ("core", "ort", "lite", "litert", "coroutines")
+MODULES = ("core", "ort", "lite", "litert", "mnn", "ncnn", "coroutines")
 POM = "{http://maven.apache.org/POM/4.0.0}"
 
 
@@ -166,4 +166,4 @@ def test_what_is_planted_is_found(tmp_path: Path, planted: dict[str, bytes], che
 def test_the_scripts_say_what_they_want() -> None:
     done = subprocess.run(["bash", CI / "build_apk.sh", "none"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "no flavour none; there are ort, lite, litert" in done.stderr
+    assert "no flavour none; there are ort, lite, litert, mnn, ncnn and full" in done.stderr

@@ -19,7 +19,7 @@ MODEL_BYTES = b"a model that must not be compressed " * 2000
 ALIGNMENT = 16384
 
 
-@pytest.fixture(scope="module", params=["ort", "lite", "litert"])
+@pytest.fixture(scope="module", params=["ort", "lite", "litert", "mnn", "ncnn"])
 def apk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The APK of one backend, from a copy of the sources with a model in its assets."""
     import shutil
@@ -92,12 +92,15 @@ def test_contents(apk: Path) -> None:
     assert has("dev/segexport/ort/OrtBackend") == (flavour == "ort")
     assert has("dev/segexport/lite/LiteBackend") == (flavour == "lite")
     assert has("dev/segexport/litert/LiteRtBackend") == (flavour == "litert")
+    assert has("dev/segexport/mnn/MnnBackend") == (flavour == "mnn")
+    assert has("dev/segexport/ncnn/NcnnBackend") == (flavour == "ncnn")
     assert _defines(dex, b"ai/onnxruntime/") == (flavour == "ort")
     # Stubs are compiled against, never shipped: the phone's own classes must be found.
     assert not _defines(dex, b"android/")
     assert not _defines(dex, b"org/json/")
     assert not _defines(dex, b"com/baidu/paddle/lite/")
     assert not _defines(dex, b"org/tensorflow/lite/")
+    assert not _defines(dex, b"com/taobao/android/")
     size_mb = apk.stat().st_size / 1e6
     assert size_mb < (29 if flavour == "ort" else 0.5), f"{flavour}: {size_mb:.1f} MB"
 
@@ -180,16 +183,30 @@ def test_gradle_builds_what_ci_builds() -> None:
     assert {name: gradle[names[name]] for name in names} == versions
     app = (ANDROID / "app" / "build.gradle").read_text()
     script_text = (CI / "build_apk.sh").read_text()
-    alone = {name: [name] for name in ("ort", "lite", "litert")}
+    alone = {name: [name] for name in ("ort", "lite", "litert", "mnn", "ncnn")}
     for flavour, modules in {**alone, "full": list(alone)}.items():
         assert re.findall(rf"{flavour}Implementation project\(':(\w+)'\)", app) == modules
-        assert f'{flavour}) modules="core {" ".join(modules)}"' in script_text
+        case = f'full) modules="core {" ".join(modules)}"' if flavour == "full" else 'modules="core $flavour"'
+        assert case in script_text
+        assert set(modules) <= set(re.findall(r"\w+", (CI / "modules.sh").read_text().split("\n")[1]))
     assert "noCompress 'onnx', 'nb', 'tflite'" in app
     assert "-0 .onnx -0 .nb -0 .tflite" in script_text
     assert "JavaVersion.VERSION_1_8" in app
     assert "--release 8" in (CI / "modules.sh").read_text()
     modules = set(re.findall(r"':([\w-]+)'", (ANDROID / "settings.gradle").read_text()))
-    assert modules == {"core", "core-jvm", "ort", "lite", "lite-stub", "litert", "coroutines", "app"}
+    assert modules == {
+        "core",
+        "core-jvm",
+        "ort",
+        "lite",
+        "lite-stub",
+        "litert",
+        "mnn",
+        "mnn-stub",
+        "ncnn",
+        "coroutines",
+        "app",
+    }
 
 
 def test_gradle_and_its_wrapper_are_pinned() -> None:

@@ -113,7 +113,7 @@ def test_refusals(tmp_path: Path, image: Path) -> None:
         write_assets([], tmp_path / "model")
     artifact = convolution(tmp_path / "a")
     paddle = write_artifact(artifact.path, artifact.manifest.model_copy(update={"format": Format.PADDLE}))
-    with pytest.raises(UnsupportedModelError, match="the app runs LiteRT, ONNX and Paddle-Lite, this is paddle"):
+    with pytest.raises(UnsupportedModelError, match="runs LiteRT, MNN, ncnn, ONNX and Paddle-Lite, this is paddle"):
         write_assets([paddle], tmp_path / "model")
     mine = tmp_path / "mine"
     mine.mkdir()

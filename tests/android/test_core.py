@@ -113,6 +113,7 @@ def test_resize_is_pythons(jvm: Jvm, tmp_path: Path) -> None:
     assert f"golden: {len(TOLERANCE) * len(SIZES) * len(CHANNELS)} cases" in output
 
 
+MNN = ",$Config,$Session,$Session$Tensor"
 CAMERA2 = (
     "Manager Device Device$StateCallback CaptureSession CaptureSession$StateCallback Characteristics AccessException"
 )
@@ -123,6 +124,7 @@ CAMERA2 = (
     [
         ("stub", "com.baidu.paddle.lite", ("MobileConfig", "PaddlePredictor", "Tensor", "PowerMode")),
         ("stub", "org.tensorflow.lite", ("Interpreter", "Interpreter$Options", "Tensor", "DataType")),
+        ("stub", "com.taobao.android.mnn", tuple(f"MNNNetInstance{x}" for x in MNN.split(","))),
         ("android", "android.hardware.camera2", ("CaptureRequest$Builder", *(f"Camera{x}" for x in CAMERA2.split()))),
         ("android", "android.media", ("Image", "Image$Plane", "ImageReader")),
     ],

@@ -177,6 +177,20 @@ def test_an_onnxruntime_that_is_too_old(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("file", "format", "library"),
+    [("m.mnn", Format.MNN, "libMNN.so"), ("m.param", Format.NCNN, "libsegexport_ncnn.so")],
+)
+def test_the_library_of_mnn_and_of_ncnn(tmp_path: Path, file: str, format: Format, library: str) -> None:
+    files = pack(b"x", file)
+    name = "assets/model/net/manifest.json"
+    files[name] = json.dumps(json.loads(files[name]) | {"format": str(format)}).encode()
+    assert f"no library that runs {format}" in fault(lint(apk(tmp_path / "a.apk", files)), "model.library")
+    found = lint(apk(tmp_path / "b.apk", files | {f"lib/arm64-v8a/{library}": elf()}))
+    assert found.verdict is Verdict.PASS
+    assert f"the version of lib/arm64-v8a/{library} is unknown" in str([check.message for check in found.checks])
+
+
 def test_a_model_without_its_library(tmp_path: Path) -> None:
     """An APK needs it; a library or a folder of assets may get it from elsewhere."""
     files = pack(nb())

@@ -11,7 +11,7 @@ from typing import Literal
 
 from segexport.errors import EnvironmentMissingError, MissingInputError, WorkerFailed, WorkerTimeout
 
-Flavour = Literal["ort", "lite", "litert", "full"]
+Flavour = Literal["ort", "lite", "litert", "mnn", "ncnn", "full"]
 _CANNOT_FETCH = 3  # exit code of fetch_tools.sh
 _TIMEOUT_S = 1800.0
 
@@ -22,7 +22,7 @@ def build_apk(demo: Path, output: Path, *, flavour: Flavour = "ort", shrink: boo
     Args:
         demo: The folder `android_demo` of a clone; it is not part of the installed package.
         output: The APK.
-        flavour: Runtimes in the APK: ONNX Runtime, Paddle-Lite, LiteRT, or all.
+        flavour: Runtimes in the APK: ONNX Runtime, Paddle-Lite, LiteRT, MNN, ncnn, or all.
         shrink: Removes and renames what can be, by R8; the names' mapping is written beside the APK.
 
     Returns:

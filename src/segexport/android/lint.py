@@ -23,7 +23,12 @@ PAGE_BYTES = 16 << 10
 MAX_SIZE_BYTES = 200_000_000
 """Google Play's limit for an app's download without asset packs."""
 _BROAD = ("READ_EXTERNAL_STORAGE", "WRITE_EXTERNAL_STORAGE", "MANAGE_EXTERNAL_STORAGE")
-_LIBRARY = {Format.PADDLE_LITE: re.compile(r"^libpaddle_li.*\.so$"), Format.ONNX: re.compile(r"^libonnxruntime\.so$")}
+_LIBRARY = {
+    Format.PADDLE_LITE: re.compile(r"^libpaddle_li.*\.so$"),
+    Format.ONNX: re.compile(r"^libonnxruntime\.so$"),
+    Format.MNN: re.compile(r"^libMNN\.so$"),
+    Format.NCNN: re.compile(r"^libsegexport_ncnn\.so$"),
+}
 _VERSION = {
     Format.PADDLE_LITE: re.compile(rb"\0v(\d+\.\d+(?:\.\d+)?(?:-[a-z]+\d*)?)\0"),
     Format.ONNX: re.compile(rb"\0VERS_(\d+\.\d+\.\d+)\0"),
@@ -201,7 +206,8 @@ def _runtime_library(app: _App) -> Check:
             missing = f"no library that runs {format}"
             (faults if app.is_app else told).append(missing)
         for one in found:
-            version = next((match[1].decode() for match in _VERSION[format].finditer(one.data)), "")
+            pattern = _VERSION.get(format)
+            version = next((match[1].decode() for match in pattern.finditer(one.data)), "") if pattern else ""
             if not version:
                 told.append(f"the version of {one.name} is unknown")
                 continue

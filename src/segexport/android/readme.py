@@ -36,7 +36,7 @@ try (Segmenter segmenter = Segmenter.open(backend, model, manifest, 4)) {{
 ```
 
 `JobRunner.backendFor` takes the backend of a format among those that the app is built with: `OrtBackend` of `ort/`,
-`LiteBackend` of `lite/`, `LiteRtBackend` of `litert/`.
+`LiteBackend` of `lite/`, `LiteRtBackend` of `litert/`, `MnnBackend` of `mnn/`, `NcnnBackend` of `ncnn/`.
 """
 
 

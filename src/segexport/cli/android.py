@@ -66,10 +66,10 @@ def assets(console: Any, exports: tuple[Path, ...], output: Path, sample: Path |
 @click.option("--demo", type=_FILE, default=Path("android_demo"), show_default=True, help="Source folder of the app.")
 @click.option(
     "--flavour",
-    type=click.Choice(["ort", "lite", "litert", "full"]),
+    type=click.Choice(["ort", "lite", "litert", "mnn", "ncnn", "full"]),
     default="ort",
     show_default=True,
-    help="Runtimes in the APK: ONNX Runtime, Paddle-Lite, LiteRT, or all.",
+    help="Runtimes in the APK: ONNX Runtime, Paddle-Lite, LiteRT, MNN, ncnn, or all.",
 )
 @click.option("--shrink", is_flag=True, help="Remove and rename classes by R8, as for a store.")
 @click.option("-o", "--output", type=_FILE, default=Path("out/segexport.apk"), show_default=True, help="APK file.")

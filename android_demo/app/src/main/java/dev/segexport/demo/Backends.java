@@ -9,7 +9,8 @@ import java.util.List;
 /** The runtimes that this build of the app holds; which they are is a matter of the Gradle flavour. */
 final class Backends {
     private static final String ORT = "dev.segexport.ort.OrtBackend", LITE = "dev.segexport.lite.LiteBackend";
-    private static final String LITERT = "dev.segexport.litert.LiteRtBackend";
+    private static final String LITERT = "dev.segexport.litert.LiteRtBackend", MNN = "dev.segexport.mnn.MnnBackend";
+    private static final String NCNN = "dev.segexport.ncnn.NcnnBackend";
 
     private Backends() {}
 
@@ -18,6 +19,8 @@ final class Backends {
         List<Backend> backends = new ArrayList<>();
         add(backends, ORT);
         add(backends, LITERT);
+        add(backends, MNN);
+        add(backends, NCNN);
         add(backends, LITE, (Object) (builds.isEmpty() ? new String[0] : builds.split("\\s+")));
         return backends;
     }

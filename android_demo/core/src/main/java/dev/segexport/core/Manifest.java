@@ -38,7 +38,7 @@ public final class Manifest {
     /** A file with weights. */
     public static final class Weights {
         /** Relative to the manifest. */
-        final String file;
+        public final String file;
         final String sha256;
 
         Weights(String file, String sha256) {
