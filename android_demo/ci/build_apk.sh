@@ -22,9 +22,9 @@ out=$(realpath -m "${2:-$BUILD/segexport-$flavour.apk}")
 "$here/fetch_tools.sh" apk junit ort
 
 apk=$TOOLS/apk
-sdk() { # aapt2 and zipalign want the libraries that came with them
+zipalign() { # wants the libraries that came with it
     LD_LIBRARY_PATH=$apk/usr/lib/x86_64-linux-gnu/android:$apk/usr/lib/x86_64-linux-gnu:$apk/lib/x86_64-linux-gnu:$apk/usr/lib:$apk/usr/lib/p7zip \
-        "$apk/usr/lib/android-sdk/build-tools/debian/$1" "${@:2}"
+        "$apk/usr/lib/android-sdk/build-tools/debian/zipalign" "$@"
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -32,12 +32,13 @@ mkdir -p "$work"/{stubs,generated,classes,dex,assets/model}
 started=$SECONDS
 
 echo "resources"
-sdk aapt2 compile --dir app/src/main/res -o "$work/resources.zip"
+"$apk/aapt2_64" compile --dir app/src/main/res -o "$work/resources.zip"
 assets=app/src/main/assets
 [ -d "$assets" ] || { assets=$work/assets; echo "  no model in app/src/main/assets/model: the app will say so"; }
 # Gradle adds the package as well
 sed "s/<manifest /&package=\"$APPLICATION_ID\" /" app/src/main/AndroidManifest.xml > "$work/AndroidManifest.xml"
-sdk aapt2 link -o "$work/app.apk" -I "$apk/usr/share/android-framework-res/framework-res.apk" \
+# Resources of API 34, the newest that a package has; its own manifest still says 6.0
+"$apk/aapt2_64" link -o "$work/app.apk" -I "$apk/android-framework.jar" --compile-sdk-version-code 34 --compile-sdk-version-name 14 \
     --manifest "$work/AndroidManifest.xml" --min-sdk-version "$MIN_SDK" --target-sdk-version "$TARGET_SDK" --version-code "$VERSION_CODE" \
     --version-name "$VERSION_NAME" --java "$work/generated" --proguard "$work/rules.pro" -A "$assets" -0 .onnx -0 .nb -0 .tflite --auto-add-overlay \
     "$work/resources.zip"
@@ -93,7 +94,7 @@ same_bytes "$work/dex"
 same_bytes "$work/lib"
 (cd "$work/dex" && TZ=UTC zip -qX9 "$work/app.apk" classes*.dex)
 (cd "$work" && find lib -name '*.so' | sort | TZ=UTC xargs -r zip -qX0 app.apk)
-sdk zipalign -f 16384 "$work/app.apk" "$work/aligned.apk" # 16 KB pages, which Android 15 may have
+zipalign -f 16384 "$work/app.apk" "$work/aligned.apk" # 16 KB pages, which Android 15 may have
 keystore=${KEYSTORE:-$BUILD/debug.p12} password=${KEYSTORE_PASSWORD:-android}
 if [ ! -e "$keystore" ]; then
     keytool -genkeypair -keystore "$keystore" -storetype PKCS12 -storepass "$password" -alias debug \
@@ -103,7 +104,7 @@ apksigner() { java -jar "$apk/usr/share/java/apksigner.jar" "$@"; }
 export KEYSTORE_PASSWORD=$password
 apksigner sign --ks "$keystore" --ks-pass env:KEYSTORE_PASSWORD --min-sdk-version "$MIN_SDK" --out "$work/signed.apk" "$work/aligned.apk"
 apksigner verify --verbose --min-sdk-version "$MIN_SDK" "$work/signed.apk" | grep -E 'v[234] scheme|Number of signers'
-sdk zipalign -c 16384 "$work/signed.apk"
+zipalign -c 16384 "$work/signed.apk"
 mkdir -p "$(dirname "$out")"
 mv "$work/signed.apk" "$out"
 echo "$out: $(stat -c %s "$out") bytes, $((SECONDS - started)) s"

@@ -100,7 +100,11 @@ unpack() { # GROUP FILE
             tar -xzf "$2" -C "$root" --strip-components=3 package/Plugins/Android/onnxruntime.aar
             mkdir -p "$root/aar" && unzip -qo "$root/onnxruntime.aar" -d "$root/aar" ;;
         *.tgz) tar -xzf "$2" -C "$root" ;;
-        *mobsf*.whl) unzip -qoj "$2" '*/bundletool-all-*.jar' -d "$root" && mv "$root"/bundletool-all-*.jar "$root/d8.jar" ;;
+        *mobsf*.whl)
+            unzip -qoj "$2" '*/bundletool-all-*.jar' '*/apktool_*.jar' -d "$root"
+            mv "$root"/bundletool-all-*.jar "$root/d8.jar"
+            unzip -qoj "$root"/apktool_*.jar prebuilt/linux/aapt2_64 brut/androlib/android-framework.jar -d "$root"
+            chmod +x "$root/aapt2_64" && rm "$root"/apktool_*.jar ;;
         *kotlin_jupyter_kernel*.whl) unzip -qoj "$2" 'run_kotlin_kernel/jars/*' -d "$root" ;;
         *onnxruntime*.whl)
             unzip -qoj "$2" 'onnxruntime/capi/libonnxruntime.so.*' -d "$root/onnxruntime"
