@@ -71,6 +71,19 @@ public class LiveCameraTest {
         new LiveCamera(phone, new Handler(), lease, listener).open(front);
     }
 
+    /** Opened, configured: pictures may come. */
+    private void stream(CameraManager phone, boolean front) {
+        open(phone, front);
+        assertTrue(CameraManager.answer());
+        assertTrue(CameraManager.answer());
+        assertTrue(CameraManager.open.contains("stream"));
+    }
+
+    private static void fill() {
+        ImageReader.last.fill();
+        CameraManager.answer();
+    }
+
     private static void assertNothingIsOpen() {
         while (CameraManager.answer()) {
             continue;
@@ -89,16 +102,11 @@ public class LiveCameraTest {
 
     @Test
     public void picturesComeUprightUntilTheScreenIsLeft() {
-        open(phone(), false);
-        assertTrue(CameraManager.answer()); // onOpened
-        assertTrue(CameraManager.answer()); // onConfigured
-        assertTrue(CameraManager.open.contains("stream"));
+        stream(phone(), false);
         assertEquals(640, ImageReader.last.width);
-        ImageReader.last.fill();
-        CameraManager.answer();
+        fill();
         rotation = 1; // the phone was turned; the camera goes on
-        ImageReader.last.fill();
-        CameraManager.answer();
+        fill();
         assertEquals(Arrays.asList("480x640 top right", "640x480 top left"), pictures);
         assertFalse("each image was given back", CameraManager.open.contains("image"));
         ImageReader.last.fill();
@@ -110,9 +118,7 @@ public class LiveCameraTest {
 
     @Test
     public void ofSeveralPicturesTheNewestIsLookedAt() {
-        open(phone(), false);
-        CameraManager.answer();
-        CameraManager.answer();
+        stream(phone(), false);
         for (int i = 0; i < 3; i++) {
             ImageReader.last.fill();
         }
@@ -144,19 +150,14 @@ public class LiveCameraTest {
 
     @Test
     public void theCameraThatLooksAtTheUserIsMirrored() {
-        open(phone(), true);
-        CameraManager.answer();
-        CameraManager.answer();
-        ImageReader.last.fill();
-        CameraManager.answer();
+        stream(phone(), true);
+        fill();
         assertEquals(Collections.singletonList("480x640 bottom right"), pictures); // turned back it is bottom left
     }
 
     @Test
     public void aPhoneOfOneCameraUsesIt() {
-        open(new CameraManager().with("0", BACK, 90, FULL), true);
-        CameraManager.answer();
-        CameraManager.answer();
+        stream(new CameraManager().with("0", BACK, 90, FULL), true);
         assertEquals(1920, ImageReader.last.width);
         assertTrue(failures.isEmpty());
     }
@@ -221,9 +222,7 @@ public class LiveCameraTest {
 
     @Test
     public void itIsTakenAway() {
-        open(phone(), false);
-        CameraManager.answer();
-        CameraManager.answer();
+        stream(phone(), false);
         CameraDevice.last.onDisconnected(new CameraDevice() {
             @Override
             public android.hardware.camera2.CaptureRequest.Builder createCaptureRequest(int templateType) {
@@ -245,34 +244,25 @@ public class LiveCameraTest {
 
     @Test
     public void aScreenThatCannotDraw() {
-        open(phone(), false);
-        CameraManager.answer();
-        CameraManager.answer();
+        stream(phone(), false);
         trouble = new IllegalStateException("no surface");
-        ImageReader.last.fill();
-        CameraManager.answer();
+        fill();
         assertFailed(SegmentationException.Kind.RUN_FAILED, "no surface");
     }
 
     @Test
     public void notEnoughMemory() {
-        open(phone(), false);
-        CameraManager.answer();
-        CameraManager.answer();
+        stream(phone(), false);
         trouble = new OutOfMemoryError();
-        ImageReader.last.fill();
-        CameraManager.answer();
+        fill();
         assertFailed(SegmentationException.Kind.OUT_OF_MEMORY, "not enough memory");
     }
 
     @Test
     public void aDamagedPicture() {
-        open(phone(), false);
-        CameraManager.answer();
-        CameraManager.answer();
+        stream(phone(), false);
         ImageReader.last.damaged = true;
-        ImageReader.last.fill();
-        CameraManager.answer();
+        fill();
         assertFailed(SegmentationException.Kind.BAD_IMAGE, "the plane Y has");
         assertTrue(pictures.isEmpty());
         assertNull(CameraManager.later.peek());
