@@ -11,6 +11,8 @@ results/android_stages.json:
     photo: medians of each stage; java_share_ratio = (preprocess + argmax + restore to the image's size) / inference
     live_0, live_90: stages of a frame; java_ms: all but inference; java_fps: 1000 / java_ms; inference_fps likewise;
     preview_ms: yuv + overlay, what every frame of the preview costs, also those that are not segmented
+    providers: of each provider of the AAR's library the cold start, the inference, how many operators ran where, and
+    the agreement of its mask with that of the CPU
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ import stamped
 from PIL import Image
 
 from segexport.artifact import read_artifact
+from segexport.runtimes.device_job import JobItem, read_mask, read_result, write_job
 
 CI = stamped.REPOSITORY / "android_demo" / "ci"
 RESULT = stamped.RESULTS / "android_stages.json"
 SIZE = 640, 480
 ROTATIONS = 0, 90
+PROVIDERS = "cpu", "xnnpack", "nnapi", "qnn"
 
 
 def main() -> None:
@@ -47,6 +51,7 @@ def main() -> None:
         for export in given.exports:
             results[f"{export.name} {read_artifact(export).manifest.target.precision.value}"] = {
                 "photo": photo(export, image, given.runs),
+                "providers": providers(export, image, given.runs),
                 **{f"live_{rotation}": live(export, image, rotation, given.runs) for rotation in ROTATIONS},
             }
     stamped.save(RESULT, results)
@@ -73,6 +78,32 @@ def live(export: Path, image: Path, rotation: int, runs: int) -> dict[str, Any]:
             "preview_ms": round(took["yuv_ms"] + took["overlay_ms"], 3),
         }
     return found
+
+
+def providers(export: Path, image: Path, runs: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        job = Path(name)
+        write_job(job, read_artifact(export), [JobItem(image, runs=runs)], job_id="p", warmup=2, providers=PROVIDERS)
+        command = [CI / "java.sh", "x86_64", "dev.segexport.ort.RunJob", job]
+        subprocess.run(command, check=True, capture_output=True)
+        result = read_result(job / "result.json")
+        cpu = read_mask(job, result.items[0])
+        found: dict[str, Any] = {}
+        for other in (None, *result.providers):
+            each = result if other is None else result.on(other)
+            if other is not None and other.error is not None:
+                found[other.provider] = {"error": other.error.message}
+            elif each.runtime is not None:
+                times = each.latency()
+                found[each.runtime.provider] = {
+                    "load_ms": round(each.runtime.load_ms, 1),
+                    "first_ms": round(times.first_ms or 0, 1),
+                    "p50_ms": round(times.inference_ms.p50, 1),
+                    "p90_ms": round(times.inference_ms.p90, 1),
+                    "operators": each.runtime.operators,
+                    "agreement": float((read_mask(job, each.items[0]) == cpu).mean()),
+                }
+        return found
 
 
 def java(program: str, *arguments: object) -> dict[str, Any]:
