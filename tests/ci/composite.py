@@ -46,7 +46,10 @@ def run_action(work: Path, inputs: Mapping[str, str], environment: Mapping[str, 
     context: dict[str, Any] = {
         "inputs": {name: inputs.get(name, str(given.get("default", ""))) for name, given in action["inputs"].items()},
         "steps": {},
-        "github": {"token": environment.get("GITHUB_TOKEN", "")},
+        "github": {
+            "token": environment.get("GITHUB_TOKEN", ""),
+            "event_name": environment.get("GITHUB_EVENT_NAME", ""),
+        },
     }
     context["inputs"] = {name: _filled(value, context) for name, value in context["inputs"].items()}
     done, paths = ActionRun(), []

@@ -33,6 +33,9 @@ def github_job(
         "GITHUB_SERVER_URL": "https://github.com",
         "GITHUB_EVENT_PATH": str(file),
         "GITHUB_RUN_ID": run,
+        "GITHUB_REF_NAME": "5/merge" if pull_request else "main",
+        "GITHUB_BASE_REF": "main" if pull_request else "",
+        "GITHUB_EVENT_NAME": "pull_request" if pull_request else "push",
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
     }
 

@@ -50,7 +50,7 @@ def test_a_good_change_passes_and_a_bad_one_is_told_everywhere(tmp_path):
     assert done.code == 0, done.stderr
     with github() as service:
         main = github_job(tmp_path, service.url, pull_request=False, run="1")
-        store = {"store": str(tmp_path / "cache"), "baseline": "artifact", "pictures-branch": "pictures"}
+        store = {"baseline": "artifact", "pictures-branch": "pictures"}
         first = run_action(place.root, inputs(**store), main, tmp_path / "1")
         assert (first.code, first.outputs["verdict"]) == (0, "PASS"), first.log
         assert "no comment: this job does not run for a pull request" in first.log
@@ -76,6 +76,21 @@ def test_a_good_change_passes_and_a_bad_one_is_told_everywhere(tmp_path):
         assert bad.outputs["artifact-url"] in body
         sarif = json.loads(bad.uploads["segexport-report"]["report.sarif"])
         assert {"baseline.miou", "agreement.pixels"} <= {one["ruleId"] for one in sarif["runs"][0]["results"]}
+
+
+@pytest.mark.slow
+def test_the_baseline_is_kept_in_the_shared_store(tmp_path):
+    place = make_workplace(tmp_path / "work", tmp_path / "cache")
+    assert place.segexport("export", "model", "--to", "onnx", "-o", "exports/onnx-fp32").code == 0
+    (tmp_path / "store").mkdir()
+    given = inputs(baseline="store", store=str(tmp_path / "store"), comment="false")
+    for number, pull_request in enumerate((False, True)):
+        job = github_job(tmp_path, "http://127.0.0.1:9", pull_request=pull_request)
+        done = run_action(place.root, given, job, tmp_path / str(number))
+        assert (done.code, done.outputs["verdict"]) == (0, "PASS"), done.log
+        assert done.steps["Keep the baseline"] == ("skipped" if pull_request else "success")
+        assert ("### Since the baseline of" in done.summary) is pull_request
+    assert (tmp_path / "store/baselines/octo/nets/main/report/report.json").is_file()
 
 
 def break_model(folder: Path) -> None:

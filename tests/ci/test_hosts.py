@@ -10,8 +10,8 @@ from report_sample import passing_report
 from services import TOKEN, github, gitlab
 
 from segexport import report as reports
-from segexport.commands.ci import baseline, comment
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.commands.ci import baseline, comment, keep
+from segexport.errors import EnvironmentMissingError, InputError, OptionError, StorageError
 from segexport.report import render
 from segexport.report.comment import MAX_CHARACTERS, marker
 from segexport.report.comment import render as render_comment
@@ -215,3 +215,26 @@ def test_a_comment_fits_whatever_the_report_holds():
     assert text.startswith("<!-- segexport:report -->")
     assert "Some of the report does not fit into a comment." in text
     assert marker("a --> b") == "<!-- segexport:ab -->"
+
+
+def test_a_baseline_is_kept_in_the_shared_store(tmp_path, folder, job, monkeypatch):
+    job({})
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("SEGEXPORT_STORE", str(tmp_path / "store"))
+    told, file = Told(), tmp_path / "baseline.json"
+    assert baseline(file, name="octo/nets/main", feedback=told) is None
+    assert keep(folder, "octo/nets/main", feedback=told) == ""
+    assert told.warnings[1] == "not kept: the verdict is ERROR, and a baseline has to have passed"
+    reports.write(passing_report(), folder)
+    assert keep(folder, "octo/nets/main").endswith("store/baselines/octo/nets/main/report.json")
+    assert baseline(file, name="octo/nets/main") == file
+    assert file.read_bytes() == (folder / "report.json").read_bytes()
+    for name in ("../x", "/x", "a//b", "a/../b", "", "a b"):
+        with pytest.raises((OptionError, EnvironmentMissingError)):
+            keep(folder, name)
+    monkeypatch.setenv("SEGEXPORT_STORE", str(tmp_path / "nowhere"))
+    with pytest.raises(StorageError, match="the shared store cannot be reached"):
+        keep(folder, "a")
+    monkeypatch.setenv("SEGEXPORT_STORE", "")
+    with pytest.raises(OptionError, match="there is no shared store"):
+        keep(folder, "a")

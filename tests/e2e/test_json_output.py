@@ -53,6 +53,7 @@ FAST: dict[str, tuple[str, tuple[int, ...]]] = {
     "recipe validate": ("recipe.yaml", (0,)),
     "recipe schema": ("", (0,)),
     "ci comment": ("report", (2,)),  # no service here; with one: tests of the command
+    "ci keep": ("report --name nets/main", (2,)),  # no store
     "ci baseline": ("-o baseline.json", (2,)),
     "recommend": ("--for android", (0,)),
     "attest": ("onnx --key release.key --new-key", (0,)),

@@ -54,7 +54,10 @@ def comment(console: Any, report: Path, key: str, report_url: str, pictures_bran
 
 @ci.command(
     cls=Command,
-    examples=["segexport ci baseline -o baseline/report.json"],
+    examples=[
+        "segexport ci baseline -o baseline.json",
+        "segexport ci baseline --store s3://team/segexport --name octo/nets/main -o baseline.json",
+    ],
     results=["commands.documents:BaselineDocument"],
 )
 @click.option(
@@ -66,9 +69,10 @@ def comment(console: Any, report: Path, key: str, report_url: str, pictures_bran
 @click.option(
     "--branch", default="", metavar="NAME", help="Branch of the reports.  [default: the one that the request goes to]"
 )
+@click.option("--name", default="", help="Name that `ci keep` gave it in the shared store, instead of an artifact.")
 @click.option("-o", "--output", type=FILE, required=True, help="File to write.")
 @click.pass_obj
-def baseline(console: Any, artifact: str, branch: str, output: Path) -> None:
+def baseline(console: Any, artifact: str, branch: str, name: str, output: Path) -> None:
     """Get the newest report that passed on a branch, for `check --baseline`.
 
     Without one, nothing is written, and the exit code is 0: a first run has nothing to compare with.
@@ -77,7 +81,27 @@ def baseline(console: Any, artifact: str, branch: str, output: Path) -> None:
     from segexport.commands.documents import BaselineDocument
 
     say = console()
-    found = baseline(output, artifact=artifact, branch=branch, feedback=say) is not None
+    found = baseline(output, artifact=artifact, branch=branch, name=name, feedback=say) is not None
     if found:
         say.say(f"baseline: {output}")
     say.result(BaselineDocument(path=str(output) if found else None))
+
+
+@ci.command(
+    cls=Command,
+    examples=["segexport ci keep out/report --store s3://team/segexport --name octo/nets/main"],
+    results=["commands.documents:BaselineDocument"],
+)
+@click.argument("report", type=FILE)
+@click.option("--name", required=True, help="Name of the baseline, such as OWNER/REPOSITORY/BRANCH.")
+@click.pass_obj
+def keep(console: Any, report: Path, name: str) -> None:
+    """Keep REPORT in the shared store, if it passed, as the baseline of later runs."""
+    from segexport.commands.ci import keep
+    from segexport.commands.documents import BaselineDocument
+
+    say = console()
+    place = keep(report, name, feedback=say)
+    if place:
+        say.say(f"baseline: {place}")
+    say.result(BaselineDocument(path=place or None))

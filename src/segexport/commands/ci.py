@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segexport import report as reports
 from segexport.ci.host import CodeHost
 from segexport.ci.job import code_host
+from segexport.ci.kept import keep as store_baseline
+from segexport.ci.kept import kept
 from segexport.errors import AlteredError, InputError, cannot_read
 from segexport.files.atomic import write_file
 from segexport.progress import SILENCE, Feedback
@@ -67,15 +70,20 @@ def _picture(report: Report, folder: Path, host: CodeHost, branch: str) -> str:
     return host.picture(f"{hashlib.sha256(data).hexdigest()[:20]}{file.suffix}", data, branch)
 
 
-def baseline(output: Path, *, artifact: str = "", branch: str = "", feedback: Feedback = SILENCE) -> Path | None:
+def baseline(
+    output: Path, *, artifact: str = "", branch: str = "", name: str = "", feedback: Feedback = SILENCE
+) -> Path | None:
     """Writes the newest earlier report that passed to the file `output`; None if there is none yet.
+
+    Args:
+        artifact, branch: See `CodeHost.reports`.
+        name: Name that `keep` gave it in the shared store, instead of the service's artifacts.
 
     Raises:
         SegexportError: There is no token, or the service refuses.
     """
-    host = code_host()
-    for data in host.reports(artifact, branch):
-        report = parse(data, f"a report of {host.name}")
+    for data, origin in _reports(artifact, branch, name):
+        report = parse(data, f"a report of {origin}")
         if report.verdict is Verdict.PASS:
             output.parent.mkdir(parents=True, exist_ok=True)
             write_file(output, data)
@@ -83,3 +91,30 @@ def baseline(output: Path, *, artifact: str = "", branch: str = "", feedback: Fe
         feedback.say(f"the report of {report.created} is {report.verdict.value}, so an earlier one is taken")
     feedback.warn("there is no earlier report that passed: nothing is compared with a baseline")
     return None
+
+
+def _reports(artifact: str, branch: str, name: str) -> Iterator[tuple[bytes, str]]:
+    """Reports with their origin, the newest first."""
+    if name:
+        if (data := kept(name)) is not None:
+            yield data, "the shared store"
+        return
+    host = code_host()
+    yield from ((data, host.name) for data in host.reports(artifact, branch))
+
+
+def keep(path: Path, name: str, *, feedback: Feedback = SILENCE) -> str:
+    """Keeps a report that passed in the shared store, as the baseline of later runs; returns its address, or "".
+
+    Args:
+        path: The report, or its folder.
+        name: As in `baseline`.
+
+    Raises:
+        SegexportError: There is no report, or the store cannot be written.
+    """
+    report = reports.read(path)
+    if report.verdict is not Verdict.PASS:
+        feedback.warn(f"not kept: the verdict is {report.verdict.value}, and a baseline has to have passed")
+        return ""
+    return store_baseline(name, reports.render(report, "json").encode())
