@@ -68,11 +68,13 @@ def test_missing_added_swapped_and_linked_files_are_named(signed, release):
     (release / "exports/onnx-fp32/extra.bin").write_bytes(b"")
     (release / "exports/attestation.intoto.json").write_text("{}")  # only the one at the top is the attestation
     os.replace(release / "junit.xml", release / "report.html")
+    (release / os.fsdecode(b"\xff\x1b")).write_bytes(b"")  # no text, and a command to a terminal
     (release / "elsewhere").symlink_to(signed, target_is_directory=True)
     os.replace(release / ONNX, signed / "moved.onnx")
     (release / ONNX).symlink_to(signed / "moved.onnx")
     found = {fault.path: fault.what for fault in verify(release, signed / "release.key.pub").faults}
     assert found == {
+        "\\xff\x1b": "not in the attestation: it was added later",
         "report.md": "missing",
         "junit.xml": "missing",
         "report.html": "changed: another sha256",
@@ -150,6 +152,12 @@ def test_keys_that_are_none_are_errors(signed, release, tmp_path, monkeypatch):
     monkeypatch.setenv(PASSWORD, "wrong")
     with pytest.raises(UnreadableError, match="no private key in PEM form"):
         attest(release, tmp_path / "locked.key")
+
+
+def test_a_name_that_is_no_text_is_not_signed(release, tmp_path):
+    (release / os.fsdecode(b"\xff")).write_bytes(b"")
+    with pytest.raises(InputError, match="a file's name that is no text"):
+        attest(release, tmp_path / "new.key", make_key=True)
 
 
 def test_an_ecdsa_key_of_openssl_signs_too(release, tmp_path):

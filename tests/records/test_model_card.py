@@ -42,6 +42,7 @@ def test_a_verdict_is_read_as_results_and_replaces_the_last_one(tmp_path):
     results = {one.metric_name: one for one in card.data.eval_results}
     assert results["mIoU"].metric_value == passing_report().exports[0].miou
     assert (results["mIoU"].dataset_name, results["mIoU"].dataset_split) == ("street", "val")
+    assert results["mIoU"].metric_type == "mean_iou"
     assert "agreement with the original" in results
 
 

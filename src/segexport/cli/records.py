@@ -72,10 +72,11 @@ def verify(console: Any, folder: Path, key: Path) -> None:
     Exit codes: 0 it is what was signed; 1 a file was changed, added or removed, or another key signed; 2 an error.
     """
     from segexport.records.attestation import verify
+    from segexport.ui.console import printable
 
     say, found = console(), verify(folder, key)
     if say.form != "json":
-        shown = [f"{folder / fault.path}: {fault.what}" for fault in found.faults]
+        shown = [printable(f"{folder / fault.path}: {fault.what}") for fault in found.faults]
         made = f"as signed on {found.created} by segexport {found.segexport_version}"
         say.data("\n".join(shown or [f"{folder}: {found.files} files, {made}"]))
     say.result(found)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import field_validator
+
 from segexport import __version__
 from segexport import report as reports
 from segexport.artifact import file_digest
@@ -33,12 +35,17 @@ class Fault(Frozen):
     """A difference between a folder and its attestation.
 
     Attributes:
-        path: The file, relative to the folder.
+        path: The file, relative to the folder; bytes that are no text are escaped.
         what: What is wrong with it.
     """
 
     path: str
     what: str
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _text(cls, path: str) -> str:
+        return os.fsencode(path).decode(errors="backslashreplace")
 
 
 class Verified(Frozen):
@@ -74,11 +81,14 @@ def attest(folder: Path, key: Path, *, make_key: bool = False) -> Path:
     models, report = models_in(folder), folder / reports.REPORT_NAME
     result = reports.read(report) if report.is_file() else None
     bill = sbom(folder)
-    if links := [path for path, digest in _files(folder) if digest is None]:
-        raise InputError(f"{folder / links[0]}: a link, or no plain file", cause="an attestation is about bytes")
+    for name, path in _paths(folder):
+        if not _is_plain(path):
+            raise InputError(f"{path}: a link, or no plain file", cause="an attestation is about bytes")
+        if os.fsencode(name).decode(errors="replace") != name:
+            raise InputError(f"{name!r}: a file's name that is no text", hint="rename it")
     holder = new_key(key) if make_key else signer(key)
     write_file(folder / SBOM_NAME, bill)
-    subjects = [{"name": path, "digest": {"sha256": digest}} for path, digest in _files(folder)]
+    subjects = [{"name": path, "digest": {"sha256": digest}} for path, digest in _digests(folder)]
     predicate: dict[str, Any] = {
         "created": now(),
         "segexport": __version__,
@@ -144,7 +154,7 @@ def verify(folder: Path, key: Path) -> Verified:
     except (KeyError, TypeError, ValueError) as error:
         raise UnreadableError(f"{file}: a statement without files", cause=repr(error)) from None
     return Verified(
-        faults=tuple(_faults(attested, dict(_files(folder)))),
+        faults=tuple(_faults(attested, dict(_digests(folder)))),
         files=len(attested),
         created=str(predicate.get("created", "")),
         segexport_version=str(predicate.get("segexport", "")),
@@ -163,21 +173,25 @@ def _faults(attested: dict[str, str], found: dict[str, str | None]) -> Iterator[
             yield Fault(path=path, what="changed: another sha256")
 
 
-def _files(folder: Path) -> Iterator[tuple[str, str | None]]:
-    """Every file below a folder but the attestation, sorted, with its sha256; None for what is no plain file."""
+def _paths(folder: Path) -> list[tuple[str, Path]]:
+    """Every file below a folder but the attestation, and every link, with its name in the folder; sorted."""
     found: list[Path] = []
     for root, folders, names in os.walk(folder):
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         found += [Path(root) / name for name in (*names, *links)]
-    for path in sorted(found):
-        name = path.relative_to(folder).as_posix()
-        if name == ATTESTATION_NAME and not path.is_symlink():
-            continue
-        if path.is_symlink() or not path.is_file():
-            yield name, None
-            continue
+    named = sorted((path.relative_to(folder).as_posix(), path) for path in found)
+    return [(name, path) for name, path in named if name != ATTESTATION_NAME or path.is_symlink()]
+
+
+def _is_plain(path: Path) -> bool:
+    return not path.is_symlink() and path.is_file()
+
+
+def _digests(folder: Path) -> Iterator[tuple[str, str | None]]:
+    """Each file's name and sha256 (hex); None for what is no plain file."""
+    for name, path in _paths(folder):
         try:
-            yield name, file_digest(path)
+            yield name, file_digest(path) if _is_plain(path) else None
         except OSError as error:
             raise cannot_read(path, error) from None
 

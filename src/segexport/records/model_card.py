@@ -25,6 +25,7 @@ CARD_NAME = "README.md"
 _MAX_BYTES = 1 << 20
 _CLASSES_SHOWN = 40
 _BEGIN, _END = "<!-- segexport:verdict -->", "<!-- /segexport:verdict -->"
+_TYPES = {"mIoU": "mean_iou"}  # as Hugging Face calls them
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 _UNCHECKED = (
     "Nobody has compared it with its original yet: "
@@ -152,7 +153,7 @@ def _results(report: Report, export: ExportResult) -> list[dict[str, Any]]:
         ("pixel accuracy", export.pixel_accuracy),
     ]
     listed = [
-        {"type": re.sub(r"\W+", "_", name.lower()), "value": value, "name": name}
+        {"type": _TYPES.get(name) or re.sub(r"\W+", "_", name.lower()), "value": value, "name": name}
         for name, value in metrics
         if value is not None
     ]
