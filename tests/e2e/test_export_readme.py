@@ -33,11 +33,15 @@ def test_the_code_in_it_runs(workplace):
 
 def test_exports_of_a_recipe_have_one_each(workplace):
     recipe = workplace.recipe(exports=[{"to": "onnx"}, {"to": "onnx", "precision": "fp16"}])
-    done = workplace.segexport("run", recipe, "-o", "out")
+    done = workplace.segexport("run", recipe, "-o", "out", "--log", "tensorboard:tb")
     assert done.code in (0, 1), done.stderr
     for name in ("onnx-fp32", "onnx-fp16"):
-        assert (workplace.root / "out/exports" / name / "README.md").is_file()
+        card = (workplace.root / "out/exports" / name / "README.md").read_text(encoding="utf-8")
+        verdict = next(row["verdict"] for row in workplace.report()["exports"] if row["name"] == name)
+        assert re.search(rf"\*\*{verdict}(, values not run here)?\*\*, by segexport", card)
+        assert "mean_iou" in card
     assert workplace.segexport("inspect", "out/exports/onnx-fp32").code == 0
+    assert "logged: step 0 in tb" in done.stderr
 
 
 def test_an_export_is_opened_without_the_code_that_imports_programs(workplace):
