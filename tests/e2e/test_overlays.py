@@ -107,7 +107,8 @@ def test_nothing_finite_is_no_overlay():
 @pytest.mark.slow
 def test_compress_writes_them(workplace):
     require("paddle", "onnx", "onnxruntime")
-    options = ("--objective", "size", "--no-train", "--budget-minutes", "1", "-o", "small")
+    images = ("--split", "all", "--verdict-split", "all", "--screen-images", "4")
+    options = (*images, "--objective", "size", "--no-train", "--budget-minutes", "1", "-o", "small")
     done = workplace.segexport("compress", "model", "--data", "data", *options, timeout=600)
     assert done.code in (0, 1), done.stderr
     (file,) = [
