@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,34 +129,72 @@ def test_nothing_outside_of_the_folder_is_read_or_written(bare, tmp_path):
     assert list(outside.iterdir()) == []
 
 
+def running(marker: str) -> list[str]:
+    """The processes `segexport bench` of this export."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if "segexport" in line and "bench" in line and marker in line:
+            found.append(folder.name)
+    return found
+
+
+@pytest.mark.parametrize("end", ["close", "SIGTERM"])
+def test_a_server_that_ends_takes_its_command_along(workplace, end):
+    pytest.importorskip("mcp")
+    assert workplace.segexport("export", "model", "--to", "onnx", "-o", "onnx").code == 0
+    marker = str(workplace.root / "onnx")
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    bench = {"name": "bench", "arguments": {"exports": [marker], "latency_seconds": 300}}
+    with subprocess.Popen(
+        workplace.command("mcp", "--root", workplace.root),
+        env=workplace.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        for message in (
+            "this is not JSON",
+            json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}),
+            json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+            json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": bench}),
+        ):
+            server.stdin.write(message + "\n")
+        server.stdin.flush()
+        until = time.monotonic() + 60
+        while not running(marker) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert running(marker)
+        if end == "close":
+            server.stdin.close()
+        else:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == (0 if end == "close" else 128 + signal.SIGTERM)
+    assert running(marker) == []
+
+
 def test_a_call_that_is_cancelled_ends_its_command(workplace):
     anyio = pytest.importorskip("anyio")
     assert workplace.segexport("export", "model", "--to", "onnx", "-o", "onnx").code == 0
     marker = str(workplace.root / "onnx")
-
-    def running() -> list[str]:
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                line = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if "segexport" in line and "bench" in line and marker in line:
-                found.append(folder.name)
-        return found
 
     async def story(client):
         with anyio.move_on_after(60):
             async with anyio.create_task_group() as group:
                 arguments = {"exports": [marker], "latency_seconds": 300}
                 group.start_soon(client.call_tool, "bench", arguments)
-                while not running():
+                while not running(marker):
                     await anyio.sleep(0.05)
                 group.cancel_scope.cancel()
         with anyio.move_on_after(30):
-            while running():
+            while running(marker):
                 await anyio.sleep(0.1)
-        assert running() == []
+        assert running(marker) == []
 
     talk(workplace, story)
 

@@ -49,7 +49,7 @@ def serve(cli: click.Group, root: Path) -> None:
 
 
 async def _serve(cli: click.Group, root: Path) -> None:
-    tools, alone = tools_of(cli), anyio.Lock()
+    tools, alone, running = tools_of(cli), anyio.Lock(), set()
 
     async def list_tools(_context: Any, _parameters: Any) -> ListToolsResult:
         return ListToolsResult(tools=[_described(tool) for tool in tools.values()])
@@ -63,7 +63,7 @@ async def _serve(cli: click.Group, root: Path) -> None:
                 raise OptionError(f"there is no tool {parameters.name!r}", hint=f"the tools are {', '.join(tools)}")
             line = tools[parameters.name].command_line(parameters.arguments or {}, root)
             async with alone:
-                return await _run(line, root, report)
+                return await _run(line, root, report, running)
         except SegexportError as error:
             return _answer(json.loads(to_json(ErrorDocument.of(error))))
 
@@ -74,8 +74,20 @@ async def _serve(cli: click.Group, root: Path) -> None:
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
-    async with stdio_server() as (read, write):
-        await server.run(read, write, server.create_initialization_options())
+    async with anyio.create_task_group() as group:
+        group.start_soon(_stop_at_sigterm, running)
+        async with stdio_server() as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+        group.cancel_scope.cancel()
+
+
+async def _stop_at_sigterm(running: set[Any]) -> None:
+    """Ends the running command at SIGTERM, then this process, whose read of standard input cannot be cancelled."""
+    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            for process in tuple(running):
+                await _end(process)
+            os._exit(128 + signal.SIGTERM)
 
 
 def _described(tool: CommandTool) -> Tool:
@@ -88,10 +100,15 @@ def _described(tool: CommandTool) -> Tool:
     )
 
 
-async def _run(line: list[str], root: Path, report: Callable[..., Any]) -> CallToolResult:
-    """Runs a command in `root`; its messages become progress notifications, its document the result."""
+async def _run(line: list[str], root: Path, report: Callable[..., Any], running: set[Any]) -> CallToolResult:
+    """Runs a command in `root`; its messages become progress notifications, its document the result.
+
+    Args:
+        running: Has the process as long as it runs.
+    """
     command = [sys.executable, "-m", "segexport", *line]
     process = await anyio.open_process(command, stdin=subprocess.DEVNULL, cwd=root, start_new_session=True)
+    running.add(process)
     printed: list[str] = []
     last = ""
     try:
@@ -118,6 +135,7 @@ async def _run(line: list[str], root: Path, report: Callable[..., Any]) -> CallT
     finally:
         with anyio.CancelScope(shield=True):
             await _end(process)
+            running.discard(process)
     try:
         return _answer(json.loads("".join(printed)))
     except ValueError:
