@@ -38,8 +38,9 @@ $(VENV)/.ready: pyproject.toml
 # The requirements of each toolchain, pinned and hashed, from what its .in file asks for. Needs uv.
 locks:
 	cd src/segexport/toolchain/locks && for asked in *.in; do \
+	    own="$${asked%.in}.override"; \
 	    uv pip compile --quiet --universal --python-version 3.10 --only-binary :all: --generate-hashes \
-	        --no-header --no-emit-index-url --upgrade "$$asked" --output-file "$${asked%.in}.txt" || exit 1; done
+	        $$([ -f "$$own" ] && echo --override "$$own") --no-header --no-emit-index-url --upgrade "$$asked" --output-file "$${asked%.in}.txt" || exit 1; done
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -33,7 +33,7 @@ from segexport.errors import (
     one_line,
 )
 from segexport.exporter import detections, output_semantics, pir, program
-from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
+from segexport.exporter.from_checkpoint import TrainingCheckpoint
 from segexport.exporter.import_options import ImportOptions
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choice_notes, choose_mask, mask_of
@@ -177,13 +177,13 @@ def _export(files: ModelFiles, options: ImportOptions) -> _Found:
 
 
 def _checkpoint(path: Path, config: Path, options: ImportOptions) -> _Found:
-    given = PaddleSegCheckpoint(path, config, options.paddleseg)
+    given = TrainingCheckpoint(path, config, options.paddleseg)
     return _Found(
         path=given.file,
         read=lambda: given.program(options.input_size),
         describe=lambda channels: given.config.deploy_config(channels, options.preprocess),
         params=given.described(),
-        notes=(f"PaddleSeg built {given.config.model['type']}, and {given.file.name} has all of its weights",),
+        notes=(f"{given.builder} built {given.config.model['type']}, and {given.file.name} has all of its weights",),
     )
 
 
@@ -202,6 +202,8 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
         shapes = {fed.name: (1, fed.shape[1], height, width)}
         if detector:
             shapes |= {name: (1, 2) for name in graph.feed_names if name != fed.name}
+            # What was traced with this size knows sizes that cannot be inferred again.
+            shapes = {name: shape for name, shape in shapes.items() if graph.shape(name) != shape}
         graph = with_input_shape(graph, shapes)
         notes.append(f"input fixed to {width}x{height}")
     notes += straighten(graph, shapes or None)

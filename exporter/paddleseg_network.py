@@ -48,16 +48,24 @@ class PaddleSegNetwork:
         config: The parsed configuration.
         checkout: Folder of the PaddleSeg that builds it; None: the toolchain's.
 
+    Attributes:
+        title: The name of the system that builds it.
+        module: Its Python package.
+        worker: The script that runs it.
+
     Raises:
         InputError: The folder is not a PaddleSeg checkout.
     """
 
+    title, module, worker = "PaddleSeg", MODULE, WORKER
+    _determining = ("model", "dataset")  # what of the configuration decides the network
+
     def __init__(self, config: TrainingConfig, checkout: Path | None = None) -> None:
         self.config, self._checkout = config, checkout
-        if checkout is not None and not (checkout / MODULE / "__init__.py").is_file():
+        if checkout is not None and not (checkout / self.module / "__init__.py").is_file():
             raise MissingInputError(
-                f"{checkout}: no checkout of PaddleSeg",
-                cause=f"{MODULE}/__init__.py is not in it",
+                f"{checkout}: no checkout of {self.title}",
+                cause=f"{self.module}/__init__.py is not in it",
                 hint="--paddleseg PATH: the folder that `git clone` made",
             )
 
@@ -67,9 +75,10 @@ class PaddleSegNetwork:
         Args:
             files: Digests of the weight files.
         """
-        builder = tool_versions((MODULE,)) if self._checkout is None else {"checkout": _digest(self._checkout / MODULE)}
+        own = self._checkout
+        builder = tool_versions((self.module,)) if own is None else {"checkout": _digest(own / self.module)}
         config = self.config.model_dump(mode="json", exclude={"notes"}) | {"file": self.config.file.name}
-        network = digest_of({name: config[name] for name in ("model", "dataset")})
+        network = digest_of({name: config[name] for name in self._determining})
         return {"files": {**files, "network": network}, "config": config, "builder": builder}
 
     def program(
@@ -95,7 +104,7 @@ class PaddleSegNetwork:
             StorageError: The folder for temporary files is full.
         """
         scratch = tempfile.TemporaryDirectory(prefix="segexport-paddleseg-")
-        with scratch as folder, Worker(WORKER, needs=MODULE, name="PaddleSeg") as worker:
+        with scratch as folder, Worker(self.worker, needs=self.module, name=self.title) as worker:
             weights = fill(self._build(worker, seed))
             sides = None if input_size is None else [input_size[1], input_size[0]]
             arguments = {"folder": folder, "names": list(weights), "sides": sides, "heads": heads}
@@ -113,9 +122,13 @@ class PaddleSegNetwork:
             )
         return written
 
+    def _asked(self) -> dict[str, Any]:
+        """What the worker builds."""
+        return {"model": self.config.model, "dataset": self.config.dataset}
+
     def _build(self, worker: Worker, seed: int) -> Built:
         checkout = None if self._checkout is None else str(self._checkout.resolve())
-        arguments = {"model": self.config.model, "dataset": self.config.dataset, "checkout": checkout, "seed": seed}
+        arguments = {**self._asked(), "checkout": checkout, "seed": seed}
         try:
             answer = worker.call("build", arguments, timeout_s=_LONGEST_S)[0]
         except WorkerFailed as error:  # the user can change the configuration

@@ -9,7 +9,7 @@ import numpy as np
 
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.evaluate import CannotEvaluate, can_evaluate, evaluate
-from segexport.exporter.program import Op, Program
+from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.shapes.context import Context, Dims, NoRule
 from segexport.exporter.shapes.math_ops import RULES as COMPUTATION
 from segexport.exporter.shapes.shape_ops import RULES as ARRANGEMENT
@@ -61,7 +61,7 @@ def follow_input_shape(program: Program, changed: Iterable[str]) -> None:
     for op in program.compute_ops():  # an export of dynamic size computed this attribute from -1
         sizes = program.shape(op.output("Out") or "")[2:] if op.type == "unpool" else ()
         if sizes and -1 not in sizes:
-            op.set_attr("output_size", list(sizes))
+            op.attrs["output_size"] = Attr("INTS", list(sizes))  # it may have named tensors
 
 
 def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:

@@ -8,8 +8,9 @@ from graphs import Graph
 from toolchain import Toolchain
 
 from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
-from segexport.exporter.program import Program
+from segexport.exporter.program import Attr, Program
 from segexport.exporter.rewrites import REWRITES, rewrite_for
+from segexport.exporter.shapes import fix_input_shape
 
 LITE_X86, LITE_ARM, ONNX = "paddle-lite x86", "paddle-lite arm", "onnx"
 DIES = (WorkerCrashed, WorkerFailed)
@@ -415,3 +416,30 @@ def test_gather_by_list(tools: Toolchain) -> None:
     changed = rewritten(program, ONNX, "gather_by_list")
     assert_close(tools.paddle(changed, feed), reference, 0)
     assert_close(tools.onnx(changed, feed), reference, 0)
+
+
+def test_an_unpool_that_takes_its_size_from_what_was_pooled(tools: Toolchain) -> None:
+    """An export of dynamic size names tensors in `output_size`, in place of numbers."""
+    graph = Graph()
+    image, other = graph.feed(1, 3, -1, -1), graph.feed(1, 3, -1, -1)
+    window = {"ksize": [2, 2], "strides": [2, 2], "paddings": [0, 0]}
+    dims = {"Out": (1, 3, -1, -1), "Mask": (1, 3, -1, -1)}
+    graph.op("max_pool2d_with_index", {"X": image}, dims, adaptive=False, global_pooling=False, **window)
+    indices = graph.last().output("Mask")
+    graph._program.vars[indices].dtype = "int32"
+    sizes = graph.op("shape", {"Input": image}, (4,), dtype="int32")
+    sides = [
+        graph.op("slice", {"Input": sizes}, (), dtype="int32", axes=[0], starts=[axis], ends=[axis + 1])
+        for axis in (2, 3)
+    ]
+    unpool = {"X": other, "Indices": indices}
+    out = graph.op("unpool", unpool, (1, 3, -1, -1), data_format="NCHW", unpooling_type="max", **window)
+    graph.last().attrs["output_size"] = Attr("VARS", sides)
+    program = graph.program(out)
+    names = program.feed_names
+    fixed = fix_input_shape(program, {names[0]: (1, 3, 6, 8), names[1]: (1, 3, 3, 4)})
+    feed = [np.round(noise(1, 3, 6, 8)), noise(1, 3, 3, 4)]
+    (reference,) = tools.paddle(fixed, feed)
+    assert np.count_nonzero(reference) == 36
+    changed = rewritten(program, LITE_X86, "unpool_to_arithmetic", "comparison_attributes")
+    assert_close(tools.paddle(changed, feed), [reference], 0)

@@ -59,7 +59,7 @@ def test_every_requirement_is_pinned_and_hashed_and_names_no_index(name):
     assert "--index" not in text
 
 
-@pytest.mark.parametrize("name", ["onnx", "paddle", "paddle-lite", "paddleseg"])
+@pytest.mark.parametrize("name", ["onnx", "paddle", "paddle-lite", "paddleseg", "paddledet"])
 def test_the_lock_holds_what_was_asked_for(name):
     """The lock file matches the file beside it that it was made from."""
     lock = catalog.toolchain(name).lock

@@ -86,11 +86,13 @@ def checkpoint(model: str) -> Any:
 
     def add(command: Any) -> Any:
         for option in (
-            click.option("--paddleseg", type=FILE, help="Checkout of PaddleSeg to use with --config.  [default: 2.8]"),
+            click.option(
+                "--paddleseg", type=FILE, help="Checkout of PaddleSeg or PaddleDetection to use with --config."
+            ),
             click.option(
                 "--config",
                 type=FILE,
-                help=f"PaddleSeg configuration that {model}, a training checkpoint, was trained with.",
+                help=f"PaddleSeg or PaddleDetection configuration that {model}, a checkpoint, was trained with.",
             ),
         ):
             command = option(command)

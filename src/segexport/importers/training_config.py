@@ -101,7 +101,7 @@ def read_training_config(path: Path) -> TrainingConfig:
     if not isinstance(model, dict) or not isinstance(model.get("type"), str):
         raise _no_model(path, content)
     datasets = [_section(path, content, name) for name in _DATASETS]
-    model = _plain(path, model, "model")
+    model = plain_arguments(path, model, "model")
     kinds = {data["type"] for data in datasets if isinstance(data.get("type"), str)}
     if len(kinds) > 1:
         raise ModelSettingsError(f"{path}: train_dataset and val_dataset are of two types: {', '.join(sorted(kinds))}")
@@ -188,16 +188,16 @@ def _pretrained(section: dict[str, Any]) -> list[str]:
     return found + [name for value in section.values() if isinstance(value, dict) for name in _pretrained(value)]
 
 
-def _plain(path: Path, value: Any, where: str) -> Any:
+def plain_arguments(path: Path, value: Any, where: str) -> Any:
     """A copy of constructor arguments: numbers, text, lists and sections.
 
     Raises:
         InputError: A value of another kind, or text with a call: PaddleSeg evaluates some as Python (`norm_layer`).
     """
     if isinstance(value, dict):
-        return {str(key): _plain(path, each, f"{where}.{key}") for key, each in value.items()}
+        return {str(key): plain_arguments(path, each, f"{where}.{key}") for key, each in value.items()}
     if isinstance(value, list):
-        return [_plain(path, each, f"{where}[{index}]") for index, each in enumerate(value)]
+        return [plain_arguments(path, each, f"{where}[{index}]") for index, each in enumerate(value)]
     if isinstance(value, str) and "(" in value and not where.endswith(".pretrained"):
         raise ModelSettingsError(
             f"{path}: {where} is {value!r}", cause="PaddleSeg evaluates some text as Python, so calls are not allowed"

@@ -122,6 +122,12 @@ def _prove_paddleseg(python: Path) -> None:
         trial.call("exporter/workers/paddleseg_worker.py", ("build", building), ("write", writing))
 
 
+def _prove_paddledet(python: Path) -> None:
+    with _Trial(python) as trial:
+        building = {"architecture": "ResNet", "sections": {"num_classes": 2, "ResNet": {"depth": 18}}}
+        trial.call("exporter/workers/paddledet_worker.py", ("build", {**building, "checkout": None, "seed": 0}))
+
+
 def _prove_litert(python: Path) -> None:
     with _Trial(python) as trial:
         model = str(trial.folder / "model.tflite")
@@ -204,6 +210,15 @@ PADDLESEG = Toolchain(
     pythons=("3.10", "3.11", "3.12"),
     lock=_LOCKS / "paddleseg.txt",
     prove=_prove_paddleseg,
+)
+PADDLEDET = Toolchain(
+    name="paddledet",
+    purpose="builds PaddleDetection's networks from their configurations",
+    modules={"ppdet": "2.6."},
+    pythons=("3.10", "3.11", "3.12"),
+    lock=_LOCKS / "paddledet.txt",
+    prove=_prove_paddledet,
+    optional=True,
 )
 LITERT = Toolchain(
     name="litert",
