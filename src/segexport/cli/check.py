@@ -20,9 +20,9 @@ from segexport.cli.options import (
     SPLIT,
     THREADS,
     against_baseline,
-    checkpoint,
     chosen,
     grouping,
+    sized_checkpoint,
     tiling,
 )
 from segexport.cli.shown_report import finish, show
@@ -46,7 +46,7 @@ from segexport.cli.shown_report import finish, show
 @LABEL_MAP
 @PREPROCESS
 @LABELS
-@checkpoint("--reference")
+@sized_checkpoint("--reference")
 @LIMIT
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command, format_option
-from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, checkpoint, import_options
+from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, checkpoint, import_options, sized_checkpoint
 
 
 @click.command(
@@ -19,7 +19,7 @@ from segexport.cli.options import FILE, TABLE_OR_JSON, THREADS, checkpoint, impo
 )
 @click.argument("export", type=FILE)
 @click.option("--reference", type=FILE, required=True, help="Original model of the export.")
-@checkpoint("--reference")
+@sized_checkpoint("--reference")
 @click.option("--image", type=FILE, required=True, help="Image on which the two models differ.")
 @THREADS
 @format_option("table", "json", "html")

@@ -77,6 +77,16 @@ class TargetName(click.ParamType):
         return value
 
 
+def sized_checkpoint(model: str) -> Any:
+    """Adds the options of `checkpoint`, and `--input-size`, without which some networks cannot be built."""
+
+    def add(command: Any) -> Any:
+        text = f"Fix a dynamic input size of {model}, in pixels."
+        return checkpoint(model)(click.option("--input-size", metavar="WxH", help=text)(command))
+
+    return add
+
+
 def checkpoint(model: str) -> Any:
     """Adds `--config` and `--paddleseg`, for a model that may be a training checkpoint.
 

@@ -79,6 +79,7 @@ class CheckOptions(BaselineOptions):
         label_map: YAML file: class of the model -> class of the data, by name or by id.
         preprocess, labels: Files with the reference's preprocessing and labels, as in an import.
         config, paddleseg: Configuration of a reference that is a training checkpoint, and the checkout that builds it.
+        input_size: `WxH`, for a reference of dynamic size.
         device, reference_device: Device of the exports, and of the reference.
         runtime: Names of runtimes; each one gets a row per export that it supports.
         count: Whether instructions of one inference are counted.
@@ -99,6 +100,7 @@ class CheckOptions(BaselineOptions):
     labels: Path | None = None
     config: Path | None = None
     paddleseg: Path | None = None
+    input_size: str | None = None
     limit: int | None = None
     device: str = "cpu"
     runtime: tuple[str, ...] = ()
@@ -269,7 +271,7 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
         )
     data = open_data(root, options.split, groups=options.groups)
     limited = data.at_most(options.limit)
-    given = {name: getattr(options, name) for name in ("preprocess", "labels", "config", "paddleseg")}
+    given = {name: getattr(options, name) for name in ("preprocess", "labels", "config", "paddleseg", "input_size")}
     importing = ImportOptions.from_strings(**given).model_copy(update={"tiles": options.tiles})
     original = open_reference(reference, data, limited, _check_recipe(options), importing)
     tiled = tuple(_in_tiles(export, options.tiles) for export in _exports(exports, original.artifact))
