@@ -10,7 +10,8 @@ registry, or behind a point a further form of one, built by PaddleSeg with seede
 *nudged* is what plain Paddle agrees with itself on when its input is multiplied by 1 + 2e-7, a change of the last bit
 (by 1 + 1e-6 and 1 - 1e-6 too, where an export differs by more).
 *refused*: with the reason that `segexport export` gives; `segexport inspect` had said so before, unless the row says
-**contradiction**. *too slow*: a tool did not answer within the limit. *not run*: not measured yet.
+**contradiction**. *too slow*: a tool did not answer within the limit. ENet of free sizes ended the import with
+a TypeError before this measurement; the tensors that its unpooling takes its sizes from are now followed.
 All figures: `benchmarks/results/paddleseg_collection.json`; the command goes on where it stopped.
 """
 
@@ -24,14 +25,18 @@ def _section(form: str, rows: dict[str, dict]) -> str:
     targets = sorted({target for row in rows.values() for target in row.get("targets", {})})
     lines = [f"\n## {form}\n", _line(["model", "operators", *targets, "nudged"])]
     lines.append(f"|---|---:|{'---|' * len(targets)}---:|")
+    left = [name for name, row in sorted(rows.items()) if "not run" in row]
     for name, row in sorted(rows.items(), key=lambda item: item[0].lower()):
+        if name in left:
+            continue
         if "targets" in row:
             cells = [_outcome(row["targets"].get(target)) for target in targets]
             lines.append(_line([name, str(row["operators"]), *cells, _percent(min(row["nudged"]))]))
         else:
             ((state, why),) = row.items()
-            said = state if state == "not run" else f"{state}: {_short(why)}"
-            lines.append(_line([name, "", said, *[""] * len(targets)]))
+            lines.append(_line([name, "", f"{state}: {_short(why)}", *[""] * len(targets)]))
+    if left:
+        lines.append(f"\nNot measured yet: {', '.join(left)}.")
     return "\n".join(lines) + "\n"
 
 
