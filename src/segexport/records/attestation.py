@@ -22,6 +22,7 @@ from segexport.files.json_reader import parse_json
 from segexport.measure.environment import now
 from segexport.records.keys import new_key, public_key, signer
 from segexport.records.sbom import SBOM_NAME, models_in, sbom, toolchains_of
+from segexport.records.small_file import read_small
 from segexport.spec import Frozen
 
 ATTESTATION_NAME = "attestation.intoto.json"
@@ -133,7 +134,8 @@ def verify(folder: Path, key: Path) -> Verified:
     from securesystemslib.exceptions import VerificationError
 
     file = folder / ATTESTATION_NAME
-    raw = _json(_read(file), file)
+    hint = "`segexport attest FOLDER --key KEY` writes it"
+    raw = _json(read_small(file, "an attestation", limit=_MAX_BYTES, hint=hint), file)
     try:
         envelope = Envelope.from_dict(raw)
     except Exception as error:  # the library's errors for a wrong form are of many kinds
@@ -194,18 +196,6 @@ def _digests(folder: Path) -> Iterator[tuple[str, str | None]]:
             yield name, file_digest(path) if _is_plain(path) else None
         except OSError as error:
             raise cannot_read(path, error) from None
-
-
-def _read(file: Path) -> bytes:
-    hint = "`segexport attest FOLDER --key KEY` writes it"
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise cannot_read(file, error, hint=hint) from None
-    if len(data) > _MAX_BYTES:
-        raise UnreadableError(f"{file}: over {_MAX_BYTES >> 20} MiB", cause="this is not an attestation")
-    return data
 
 
 def _json(data: bytes, file: Path) -> dict[str, Any]:

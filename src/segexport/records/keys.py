@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segexport.errors import EnvironmentMissingError, ExistsError, UnreadableError, cannot_read
+from segexport.errors import EnvironmentMissingError, ExistsError, UnreadableError
 from segexport.files.atomic import write_file
 from segexport.files.disk import storage_error
+from segexport.records.small_file import read_small
 
 if TYPE_CHECKING:
     from securesystemslib.signer._crypto_signer import CryptoSigner
@@ -69,7 +70,7 @@ def signer(path: Path) -> CryptoSigner:
     from securesystemslib.signer import CryptoSigner  # pyright: ignore[reportPrivateImportUsage]
 
     hint = f"a new one: --key {path} --new-key"
-    data = _read(path, hint)
+    data = read_small(path, "a key", limit=_MAX_BYTES, hint=hint)
     password = os.environ.get(PASSWORD, "").encode() or None
     try:
         return CryptoSigner(load_pem_private_key(data, password))
@@ -91,7 +92,7 @@ def public_key(path: Path) -> SSlibKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.signer import SSlibKey  # pyright: ignore[reportPrivateImportUsage]
 
-    data = _read(path, "the file .pub beside the private key")
+    data = read_small(path, "a key", limit=_MAX_BYTES, hint="the file .pub beside the private key")
     try:
         return SSlibKey.from_crypto(load_pem_public_key(data))
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -104,17 +105,6 @@ _SAY = f"${PASSWORD} holds it"
 
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _read(path: Path, hint: str) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise cannot_read(path, error, hint=hint) from None
-    if len(data) > _MAX_BYTES:
-        raise UnreadableError(f"{path}: over {_MAX_BYTES >> 10} KiB", cause="this is not a key")
-    return data
 
 
 def _require() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from segexport.artifact import Manifest
-from segexport.errors import UnreadableError, cannot_read
+from segexport.errors import UnreadableError
 from segexport.files.atomic import write_file
 from segexport.pipeline.registry import target_of
+from segexport.records.small_file import read_small
 from segexport.report.markdown import escape, verdict_sections
 from segexport.report.schema import ExportResult, Report
 from segexport.report.wording import compared
@@ -98,14 +99,9 @@ def update_card(folder: Path, manifest: Manifest, report: Report, row: str) -> N
     if not file.exists():
         return write_card(folder, manifest, report, row)
     try:
-        with file.open("rb") as stream:
-            text = stream.read(_MAX_BYTES + 1).decode()
-    except OSError as error:
-        raise cannot_read(file, error) from None
+        text = read_small(file, "a model card", limit=_MAX_BYTES).decode()
     except UnicodeDecodeError as error:
         raise UnreadableError(f"{file}: not UTF-8", cause=str(error)) from None
-    if len(text) > _MAX_BYTES:
-        raise UnreadableError(f"{file}: over {_MAX_BYTES >> 20} MiB", cause="this is not a model card")
     match = _FRONT.match(text)
     try:
         front = yaml.safe_load(match[1]) if match else {}
