@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 echo "-keep class $main { public static void main(java.lang.String[]); }" > "$work/main.pro"
 inputs=() rules=(--pg-conf "$work/main.pro")
-for aar in $(find "$maven" -name '*.aar' | sort); do
+for aar in $(find "$maven" -name '*.aar' ! -name '*-coroutines-*' | sort); do # without what needs Kotlin
     name=$(basename "$aar" .aar)
     unzip -qo "$aar" classes.jar proguard.txt -d "$work/$name"
     inputs+=("$work/$name/classes.jar")
@@ -23,5 +23,6 @@ class=${main//.//}
 mkdir -p "$work/app/$(dirname "$class")"
 cp "$BUILD/jvm/test/$class"*.class "$work/app/$(dirname "$class")/"
 jar --create --file "$work/app.jar" -C "$work/app" .
+jar --create --file "$work/android.jar" -C "$BUILD/jvm/android" .
 java -Xmx2g -cp "$TOOLS/apk/d8.jar" com.android.tools.r8.R8 --classfile --release --output "$out" "${rules[@]}" \
-    --lib "$(java8_api "$work")" --lib "$JSON_JAR" "$work/app.jar" "${inputs[@]}" "$AAR/classes.jar"
+    --lib "$(java8_api "$work")" --lib "$work/android.jar" --lib "$JSON_JAR" "$work/app.jar" "${inputs[@]}" "$AAR/classes.jar"
