@@ -38,7 +38,7 @@ def require_fits(overlay: dict, graph: str, nodes: list[str]) -> None:
         assert set(stop) == {"stop", "bgColor"}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_diagnosis_writes_them(workplace, precision):
     calibration = ("--calibration", "data", "--calibration-images", "2") if precision == "int8" else ()
     done = workplace.segexport("export", "model", "--to", "onnx", "--precision", precision, *calibration, "-o", "onnx")
