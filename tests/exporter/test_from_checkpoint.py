@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from installed import require_worker
 from tiny_checkpoint import tiny_checkpoint
 
-from segexport.artifact import ModelArtifact
+from segexport.artifact import ModelArtifact, read_artifact
+from segexport.cli.main import cli
 from segexport.errors import InputError, StorageError, WorkerFailed
 from segexport.exporter import paddleseg_network, program
 from segexport.exporter.from_paddle import ImportOptions, import_model
@@ -22,7 +24,9 @@ from segexport.exporter.set_head import set_head
 from segexport.files import disk
 from segexport.files.store import Store
 from segexport.importers.training_config import TrainingConfig
+from segexport.pipeline.registry import runtime_for
 from segexport.process.worker import Worker
+from segexport.runtimes.base import RunOptions
 
 NETWORKS = {
     "fast_scnn": {"type": "FastSCNN", "num_classes": 5},
@@ -92,6 +96,29 @@ def test_it_computes_what_the_models_own_class_computes(checkpoints, tools, tmp_
     assert manifest.image.shape == ((1, *own["image"].shape[1:]) if size else (-1, own["image"].shape[1], -1, -1))
     assert [op.op for op in manifest.preprocess.geometry] == ["resize"]
     assert any("pretrained was not loaded" in note for note in manifest.lineage[0].notes)
+
+
+@pytest.mark.slow
+def test_one_command_makes_an_nb_that_computes_what_the_models_own_class_computes(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "cache"))
+    words = [
+        "export",
+        checkpoints / "fast_scnn.pdparams",
+        "--config",
+        checkpoints / "fast_scnn.yml",
+        "--input-size",
+        "96x64",
+    ]
+    words += ["--to", "paddle-lite", "--head", "logits", "-o", tmp_path / "lite"]
+    ended = CliRunner().invoke(cli, [str(word) for word in words])
+    assert ended.exit_code == 0, ended.output
+    own = np.load(checkpoints / "fast_scnn.npz")
+    made = read_artifact(tmp_path / "lite")
+    with runtime_for(made.manifest.format).open(made, RunOptions()) as session:
+        (scores,) = session.outputs([own["image"]])
+    np.testing.assert_array_equal(scores.argmax(axis=1), own["scores"].argmax(axis=1))
+    # Paddle-Lite's kernels round otherwise: 8.6e-5 of the largest score here, where the imported program has 1e-5.
+    assert np.abs(scores - own["scores"]).max() <= 2e-4 * np.abs(own["scores"]).max()
 
 
 def test_the_second_time_it_is_found_in_the_store(checkpoints, tmp_path, monkeypatch):
