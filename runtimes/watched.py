@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from segexport.errors import SegexportError
-from segexport.measure.mask_proof import MaskProof
+from segexport.measure.mask_proof import MaskProof, TwinRecord
 from segexport.runtimes.agreement import agreement
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
 
@@ -39,12 +39,26 @@ class WatchedSession:
 
     @property
     def info(self) -> SessionInfo:
-        return replace(self._plain.info, notes=(*self._plain.info.notes, self.proof.note))
+        return with_record(self._plain.info, self.record)
+
+    @property
+    def plain_info(self) -> SessionInfo:
+        """Returns `info` without the note on the proof."""
+        return self._plain.info
+
+    @property
+    def record(self) -> TwinRecord:
+        """Returns the agreement of all runs since the start, or since `forget`."""
+        return TwinRecord(optimized=self._provider, fault=self._fault, agreements=self._agreements)
 
     @property
     def proof(self) -> MaskProof:
-        """Returns the agreement of all runs so far."""
-        return MaskProof.of(self._provider, list(self._agreements.values()), self._fault)
+        """Returns the agreement of the runs in `record`."""
+        return self.record.proof
+
+    def forget(self) -> None:
+        """Begins a new record."""
+        self._agreements = {}
 
     @property
     def ahead(self) -> int:
@@ -110,14 +124,33 @@ def proof_of(session: object) -> MaskProof | None:
     return getattr(session, "proof", None)
 
 
+def record_of(session: object) -> TwinRecord | None:
+    """Returns the record of a watched session; None for other sessions."""
+    return getattr(session, "record", None)
+
+
+def with_record(info: SessionInfo, record: TwinRecord | None) -> SessionInfo:
+    """Returns the info of a watched session, with the note on its proof."""
+    return info if record is None else replace(info, notes=(*info.notes, record.proof.note))
+
+
+def plain_info(session: Session) -> SessionInfo:
+    """Returns a session's info without the note on a proof."""
+    return getattr(session, "plain_info", session.info)
+
+
+def forget_record(session: object) -> None:
+    """Begins a new record of a watched session; other sessions have none."""
+    getattr(session, "forget", lambda: None)()
+
+
 def with_graph(options: RunOptions, graph: str) -> RunOptions:
     """Returns the options with another `graph` (see `paddle.PaddleRuntime`); other runtimes ignore it."""
     return replace(options, options={**options.options, "graph": graph})
 
 
-def timed_graph(session: object) -> str:
+def timed_graph(proof: MaskProof | None) -> str:
     """Returns the `graph` option to time: the optimized program once its masks are proven equal, else the plain one."""
-    proof = proof_of(session)
     return "optimized" if proof is not None and proof.holds else "plain"
 
 

@@ -47,6 +47,7 @@ LAYERS = (
     {"progress"},
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},
+    {"engine"},
     {"data"},
     {"importers", "report.schema", "runtimes.base", "runtimes.ahead"},
     {"measure"},

@@ -278,6 +278,18 @@ class Interrupted(WorkerError):
     code = "worker.killed"
 
 
+class ClusterError(SegexportError):
+    """The cluster of `--on` does not answer, has no workers or other versions, or was lost. Start it again."""
+
+    code = "cluster"
+
+
+class KilledWorkers(ClusterError):
+    """A task ended every worker that ran it: it needs more memory than they have, or it crashes. See their logs."""
+
+    code = "cluster.killed"
+
+
 def all_kinds() -> dict[str, type[SegexportError]]:
     """Code -> class, of every class that is loaded and has a code of its own; subclasses after their base."""
     found: dict[str, type[SegexportError]] = {}

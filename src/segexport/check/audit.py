@@ -9,25 +9,31 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.check.request import CheckRequest
-from segexport.check.sessions import RunningExport
 from segexport.errors import SegexportError
 from segexport.exporter.paddle_audit import audit_program
+from segexport.judge.results import Measured
 from segexport.measure.audit import CHECK, Audit
 from segexport.pipeline.registry import runtime_for, target_of
+from segexport.references.live_model import LiveModel
 from segexport.runtimes.base import RunOptions
-from segexport.runtimes.watched import timed_graph, with_graph
+from segexport.runtimes.watched import with_graph
 from segexport.verdict import Check, Verdict
 
-_IMAGES = 4
+AUDITED_IMAGES = 4
 
 
-def audit_export(request: CheckRequest, export: RunningExport) -> None:
-    """Adds the operators that ran, and the checks on them."""
-    data, model = request.all_data, export.model
+def audit_export(request: CheckRequest, export: Measured, model: LiveModel, graph: str) -> None:
+    """Adds the operators that ran, and the checks on them.
+
+    Args:
+        model: The export's model and its options.
+        graph: The graph that is timed (`watched.timed_graph`).
+    """
+    data = request.all_data
     manifest = model.artifact.manifest
-    images = (data.read(index).image for index in range(min(len(data), _IMAGES)))
+    images = (data.read(index).image for index in range(min(len(data), AUDITED_IMAGES)))
     inputs = [preprocess.feed(manifest.inputs, *preprocess.example(manifest.preprocess, image)) for image in images]
-    options = with_graph(model.options, timed_graph(export.opened.session))
+    options = with_graph(model.options, graph)
     export.operators, checks = audited(model.artifact, inputs, options)
     export.more += checks
 

@@ -11,7 +11,7 @@ from segexport.spec import ImageStatistics
 from segexport.verdict import Check, Verdict
 
 CHECK = "calibration.images"
-_IMAGES = 32  # of the check; their means are known to a fifth of a standard deviation
+COMPARED_IMAGES = 32  # of the check; their means are known to a fifth of a standard deviation
 
 
 class CalibrationDomain:
@@ -25,7 +25,10 @@ class CalibrationDomain:
         self._data = data
         self._seen: dict[str, ImageStatistics] = {}  # preprocessing -> statistics of the check's images
 
-    def __call__(self, export: Export, session: Session) -> list[Check]:
+    def __call__(self, export: Export, _session: Session) -> list[Check]:
+        return self.checks(export)
+
+    def checks(self, export: Export) -> list[Check]:
         """Compares the statistics in the lineage with the check's; no check for exports without calibration."""
         manifest = export.artifact.manifest if export.artifact is not None else None
         known = [entry.calibrated_on for entry in manifest.lineage if entry.calibrated_on] if manifest else []
@@ -50,7 +53,7 @@ class CalibrationDomain:
     def _statistics(self, manifest) -> ImageStatistics:
         key = manifest.preprocess.model_dump_json()
         if key not in self._seen:
-            chosen = self._data.read_for(manifest.preprocess).subset(min(_IMAGES, len(self._data)))
+            chosen = self._data.read_for(manifest.preprocess).subset(min(COMPARED_IMAGES, len(self._data)))
             contract = manifest.preprocess.of_a_tile
             self._seen[key] = statistics_of(preprocess.example(contract, sample.image)[0] for sample in chosen)
         return self._seen[key]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segexport.check.request import CheckRequest
-from segexport.check.sessions import RunningExport
 from segexport.errors import capture_error
+from segexport.judge.results import Measured
 from segexport.measure.instructions import count_instructions
 
 
-def count_exports(request: CheckRequest, exports: Sequence[RunningExport]) -> None:
+def count_exports(request: CheckRequest, exports: Sequence[Measured]) -> None:
     """Stores the counts in each export, or the error if it does not run on a counted processor."""
     if not request.options.count:
         return
@@ -18,5 +18,5 @@ def count_exports(request: CheckRequest, exports: Sequence[RunningExport]) -> No
     with request.progress("counting instructions", len(sound)) as bar:
         for export in sound:
             with capture_error(export):
-                export.instructions = count_instructions(export.model.artifact)
+                export.instructions = count_instructions(export.export.made)
             bar.advance()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from segexport.check.request import CheckRequest
 from segexport.errors import OptionError, capture_error
 from segexport.judge.results import Export, Measured
 from segexport.measure.parity import ModelUnderTest
@@ -15,7 +16,8 @@ from segexport.recipe.schema import CheckRecipe
 from segexport.references.base import Reference
 from segexport.references.live_model import LiveModel
 from segexport.runtimes.base import RunOptions
-from segexport.runtimes.watched import with_graph
+from segexport.runtimes.watched import proof_of, timed_graph, with_graph
+from segexport.spec import Preprocess
 
 
 @dataclass(kw_only=True)
@@ -29,6 +31,51 @@ class RunningExport(Measured):
 
     model: LiveModel
     opened: ModelUnderTest
+
+    @property
+    def graph(self) -> str:
+        """The graph to time (`watched.timed_graph`)."""
+        return timed_graph(proof_of(self.opened.session))
+
+
+@dataclass(frozen=True)
+class OpenModels:
+    """The opened models of a check.
+
+    Attributes:
+        reference: The reference, with the preprocessing of the comparison.
+        exports: A `RunningExport` for each row, or why it could not be opened.
+        contract: The exports' preprocessing, if the reference takes it for its own.
+    """
+
+    reference: ModelUnderTest
+    exports: tuple[Measured, ...]
+    contract: Preprocess | None
+
+    @property
+    def running(self) -> list[RunningExport]:
+        return [export for export in self.exports if isinstance(export, RunningExport)]
+
+    def fresh(self) -> OpenModels:
+        """The same sessions without measurements."""
+        exports = (
+            RunningExport(one.export, model=one.model, opened=one.opened) if isinstance(one, RunningExport) else one
+            for one in self.exports
+        )
+        return replace(self, exports=tuple(exports))
+
+
+def open_models(request: CheckRequest, rows: Sequence[Export], stack: ExitStack) -> OpenModels:
+    """Opens reference and exports until `stack` closes.
+
+    Raises:
+        SegexportError: The reference cannot be run; an export keeps its error.
+    """
+    own = open_model(request.reference, stack)
+    exports = open_exports(rows, request.options, stack)
+    artifacts = [export.model.artifact for export in exports if isinstance(export, RunningExport)]
+    contract = request.reference.shared_preprocess(artifacts)
+    return OpenModels(replace(own, preprocess=contract or own.preprocess), tuple(exports), contract)
 
 
 def open_model(model: LiveModel | Reference, stack: ExitStack) -> ModelUnderTest:

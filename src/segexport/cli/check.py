@@ -16,6 +16,7 @@ from segexport.cli.options import (
     LABELS,
     LIMIT,
     LOG,
+    ON,
     PREPROCESS,
     SPLIT,
     THREADS,
@@ -76,6 +77,7 @@ from segexport.cli.shown_report import finish, show
 )
 @tiling
 @click.option("--card", is_flag=True, help="Write the verdict into the model cards (README.md) of the exports.")
+@ON
 @click.option("--shard", metavar="I/N", help="Measure only part I of N of the images and write it to the file -o.")
 @against_baseline
 @LOG

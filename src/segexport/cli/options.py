@@ -23,6 +23,12 @@ LABEL_MAP = click.option(
     "--label-map", type=FILE, help="YAML file that maps classes of the model to classes of the data, by name or id."
 )
 
+ON = click.option(
+    "--on",
+    metavar="local[:N]|dask://HOST:PORT",
+    help="Run in worker processes: N on this machine (default: as many as fit), or those of a Dask cluster.",
+)
+
 PREPROCESS = click.option("--preprocess", type=FILE, help="YAML file with the complete preprocessing.")
 LABELS = click.option("--labels", type=FILE, help="Text file with one class name per line.")
 

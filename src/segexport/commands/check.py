@@ -15,10 +15,12 @@ from pydantic import ValidationError
 from segexport import report as reports
 from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
 from segexport.check.build_report import conclude
-from segexport.check.compare import check as run_check
 from segexport.check.compare import measure
 from segexport.check.request import CheckRequest
+from segexport.check.sharded import check_on
 from segexport.data.dataset import Dataset
+from segexport.engine.address import is_remote
+from segexport.engine.connect import engine_for
 from segexport.errors import OptionError, SegexportError, UnreadableError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import new_folder, require_free
@@ -87,6 +89,7 @@ class CheckOptions(BaselineOptions):
         device_result: Files result.json of phones; each one adds a row.
         shard: `I/N`: part I of N of the images.
         card: Whether the verdict is written into the model cards of the exports.
+        on: The engine whose workers run the models (`engine.address`); None: this process.
         tiles: Tiles for larger images, in the reference and in every export; None: those of the manifests.
     """
 
@@ -110,6 +113,7 @@ class CheckOptions(BaselineOptions):
     count: bool = False
     device_result: tuple[Path, ...] = ()
     shard: str | None = None
+    on: str | None = None
     tiles: Tiles | None = None
     card: bool = False
 
@@ -151,9 +155,15 @@ def check(
     finish, log = _finisher(options), open_logs(options.log)
     if output is not None:
         require_free(output, replace=True)
-    with _job(exports, options) as job, _folder(output) as folder:
+    if options.on is not None:
+        exports, options = _for_workers(exports, options)
+    with (
+        _job(exports, options) as job,
+        _folder(output) as folder,
+        engine_for(options.on, threads=options.threads) as engine,
+    ):
         feedback.warn_of(*job.models)
-        report = run_check(job.request(folder, options, feedback.progress))
+        report = check_on(engine, job.request(folder, options, feedback.progress))
         if job.pack is not None:
             report = agreement_only(report)
         report = finish(with_device_rows(report, job.exports, list(options.device_result), job.pack))
@@ -192,6 +202,8 @@ def check_shard(
         raise OptionError("--shard and --card cannot be combined", cause="a part has no verdict")
     if options.latency == "gate":
         raise OptionError("--shard and --latency gate cannot be combined", cause="parts of a check take no times")
+    if options.on is not None:
+        raise OptionError("--shard and --on cannot be combined", cause="workers get runs of images by themselves")
     if options.count:
         raise OptionError("--shard and --count cannot be combined", hint="segexport bench --count EXPORT...")
     require_new(output)
@@ -242,6 +254,23 @@ def open_reference(
         return recording_for(path, data, limited)
     importing = importing.model_copy(update={"fallback_labels": data.labels})
     return LiveReference.of(import_model(path, importing, Store()), options)
+
+
+def _for_workers(exports: Sequence[Path], options: CheckOptions) -> tuple[Sequence[Path], CheckOptions]:
+    """Exports and options for workers; those on other machines have another working folder."""
+    if options.golden is not None:
+        raise OptionError("--golden and --on cannot be combined", cause="a pack has a few images only")
+    require_no_phone(options.device)
+    if not is_remote(options.on or ""):
+        return exports, options
+    given = {name: path.absolute() for name in ("reference", "data") if (path := getattr(options, name)) is not None}
+    return [path.absolute() for path in exports], replace(options, **given)
+
+
+def require_no_phone(device: str) -> None:
+    """Raises OptionError for a phone, which workers cannot share."""
+    if device.startswith("adb"):
+        raise OptionError(f"--device {device} and --on cannot be combined", cause="a phone runs one model at a time")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from segexport.errors import SegexportError
 from segexport.judge.base import Judge
 from segexport.measure import latency
 from segexport.measure.instructions import Instructions
-from segexport.measure.mask_proof import MaskProof
+from segexport.measure.mask_proof import MaskProof, TwinRecord
 from segexport.measure.parity import Comparison, Counts
 from segexport.pipeline.registry import target_of
 from segexport.recipe.limits import Limits, limits_for
@@ -71,6 +71,7 @@ class Measured:
         shown: Images of the report, drawn: the worst, the best, and a random sample; one may be in all of these.
         operators: Precision -> operator -> count.
         more: Checks besides those from the counts and the times.
+        twin: The record of a watched session on some of the images; `info` is then without the note on it.
     """
 
     export: Export
@@ -81,6 +82,7 @@ class Measured:
     shown: tuple[ShownImage, ...] = ()
     operators: dict[str, dict[str, int]] = field(default_factory=dict)
     more: list[Check] = field(default_factory=list)
+    twin: TwinRecord | None = None
     error: SegexportError | None = None
 
 
@@ -94,6 +96,7 @@ class ReferenceRun:
         timing: Raw times for ratios, if measured alternately with the exports or on the same device.
         recorded: Facts about the recording; None if the reference ran in this check.
         proof: Origin of the masks; None if the runtime has only one program, or the programs were not compared.
+        twin: As in `Measured`.
     """
 
     artifact: ModelArtifact
@@ -104,6 +107,7 @@ class ReferenceRun:
     recorded: Recorded | None = None
     notes: tuple[str, ...] = ()
     proof: MaskProof | None = None
+    twin: TwinRecord | None = None
 
     @property
     def unoptimized(self) -> bool:

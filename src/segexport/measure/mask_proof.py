@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import Field
 
@@ -66,3 +66,33 @@ class MaskProof(Frozen):
             return f"{made}; {name} gives others on {found}, {slow}"
         least = "in every pixel" if self.agreement_worst == 1 else f"{worst} % or more of each"
         return f"{made}; {name} gave the same on all {self.images} images ({least}), and times are its"
+
+
+class TwinRecord(Frozen):
+    """The runs of the plain and the optimized program on equal inputs.
+
+    Attributes:
+        optimized, fault: As in `MaskProof`.
+        agreements: Digest of an input -> smallest agreement.
+    """
+
+    optimized: str = ""
+    fault: str = ""
+    agreements: dict[int, float] = Field(default_factory=dict)
+
+    @property
+    def proof(self) -> MaskProof:
+        return MaskProof.of(self.optimized, list(self.agreements.values()), self.fault)
+
+    @classmethod
+    def joined(cls, records: Iterable[TwinRecord]) -> TwinRecord:
+        """The record of one session on all inputs, in this order; it gives up its twin at the first fault."""
+        optimized, fault, agreements = "", "", {}
+        for record in records:
+            optimized = optimized or record.optimized
+            for digest, agreement in record.agreements.items():
+                agreements[digest] = min(agreement, agreements.get(digest, 1.0))
+            if record.fault:
+                fault = record.fault
+                break
+        return cls(optimized=optimized, fault=fault, agreements=agreements)

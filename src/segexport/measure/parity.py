@@ -174,8 +174,12 @@ def compare(
     scorer: Scorer[AnyCounts],
     *,
     progress: Progress = silent,
+    repeat: bool = True,
 ) -> Comparison[AnyCounts]:
     """Runs all models over `data`. An export that fails keeps its error and is skipped; the others continue.
+
+    Args:
+        repeat: Whether to run the first image twice, to find models that are not deterministic.
 
     Raises:
         SegexportError: The reference or the data fails.
@@ -192,7 +196,7 @@ def compare(
             if pending is not None:  # counted while the workers are busy with the next image
                 scorer.add(pending, own, counts)
             run.collect(counts)
-            if not names:
+            if repeat and not names:
                 run.repeat(own, counts)
             pending = run
             names.append(prepared.sample.name)

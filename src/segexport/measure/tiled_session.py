@@ -14,7 +14,7 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import Manifest
 from segexport.errors import InputError, SegexportError
-from segexport.measure.mask_proof import MaskProof
+from segexport.measure.mask_proof import MaskProof, TwinRecord
 from segexport.measure.tile_grid import Span, cut, spans, times
 from segexport.runtimes.base import Prediction, Session, SessionInfo
 from segexport.spec import Preprocess, Tiles, score_output
@@ -84,6 +84,20 @@ class TiledSession:
     def proof(self) -> MaskProof | None:
         """The proof of the tiles' session, if it is watched."""
         return getattr(self._session, "proof", None)
+
+    @property
+    def plain_info(self) -> SessionInfo:
+        """The info of the tiles' session, without the note on a proof."""
+        return getattr(self._session, "plain_info", self._session.info)
+
+    @property
+    def record(self) -> TwinRecord | None:
+        """The record of the tiles' session, if it is watched."""
+        return getattr(self._session, "record", None)
+
+    def forget(self) -> None:
+        """Begins a new record of the tiles' session, if it is watched."""
+        getattr(self._session, "forget", lambda: None)()
 
     @property
     def ahead(self) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
 from segexport.files.disk import require_temporary_room, storage_error
 from segexport.process.interpreter import interpreter_for
+from segexport.process.stopping import Stopped, require_going
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
 _LOG_BYTES = 1 << 16  # read from the end of the log
-_LOOK_EVERY_S = 1.0  # interval for noticing an ended process whose pipe a child keeps open
+_LOOK_EVERY_S = 1.0  # for noticing a stop, and an ended process whose pipe a child keeps open
 _HOST = Path(__file__).with_name("worker_host.py")
 _OWN_PACKAGE = Path(__file__).parent.parent
 _END_S = 2.0  # time for a process to end after the request
@@ -256,6 +257,11 @@ class Worker:
         poll = select.poll()
         poll.register(self._in if write else self._out, select.POLLOUT if write else select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
+            try:
+                require_going()
+            except Stopped:
+                self._kill()
+                raise
             gone = self._process.poll() is not None
             if poll.poll(min(left, _LOOK_EVERY_S) * 1e3):
                 return

@@ -11,8 +11,10 @@ from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.judge.results import Export, ReferenceRun
 from segexport.measure import latency
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, ModelUnderTest
-from segexport.references.recheck import Anew, Contradiction
+from segexport.references.recheck import Again, Contradiction
+from segexport.runtimes.base import SessionInfo
 from segexport.spec import Preprocess
 from segexport.verdict import Check
 
@@ -45,23 +47,38 @@ class Reference(Protocol):
         """
         ...
 
+    def open_again(self) -> ModelUnderTest:
+        """Opens it to test its predictions: on the CPU, by the plain program. The caller closes the session."""
+        ...
+
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
         """The exports' preprocessing if the reference must use it; None: it keeps its own."""
         ...
 
-    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.TimedModel | None:
-        """The program to time alternately with the exports; None if times are recorded. `ran`: the result of `open`."""
+    def program(self, image: np.ndarray, graph: str, contract: Preprocess) -> latency.TimedModel | None:
+        """The program to time alternately with the exports; None if times are recorded.
+
+        Args:
+            graph: The graph that was proven to give the masks (`watched.timed_graph`).
+            contract: The preprocessing of the comparison.
+        """
         ...
 
-    def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
-        """Tests this reference for each export that contradicts it (`recheck`)."""
+    def recheck(self, contradiction: Contradiction, comparison: Comparison, again: Again) -> dict[str, Check]:
+        """Tests this reference for each export that contradicts it (`recheck`).
+
+        Args:
+            again: Compares the exports with the result of `open_again`, on some images.
+        """
         ...
 
-    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+    def run(
+        self, info: SessionInfo, proof: MaskProof | None, comparison: Comparison, timing: latency.Timing | None
+    ) -> ReferenceRun:
         """Describes for the report how its predictions were made.
 
         Args:
-            ran: The result of `open`.
+            info, proof: Those of the session that was opened.
             timing: The times of `program`; None if it was not timed.
         """
         ...

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,12 +12,13 @@ from segexport.data.dataset import Dataset
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.judge.times import latency_of
 from segexport.measure import latency
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.live_model import LiveModel
-from segexport.references.recheck import Anew, Contradiction, rechecked
-from segexport.runtimes.base import RunOptions
-from segexport.runtimes.watched import proof_of, with_graph
+from segexport.references.recheck import Again, Contradiction, rechecked
+from segexport.runtimes.base import RunOptions, SessionInfo
+from segexport.runtimes.watched import with_graph
 from segexport.spec import Preprocess
 from segexport.verdict import Check
 
@@ -53,6 +53,9 @@ class LiveReference:
     def open(self) -> ModelUnderTest:
         return self._model.open()
 
+    def open_again(self) -> ModelUnderTest:
+        return self._model.open(with_graph(replace(self.options, device="cpu"), "plain"))
+
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
         """The exports' preprocessing if the model's size is dynamic and theirs is fixed: both need the same tensor."""
         first, *others = (export.manifest.preprocess for export in exports) if exports else (None,)
@@ -60,23 +63,18 @@ class LiveReference:
         shared = all(other == first for other in others)
         return first if free and shared and first != self.artifact.manifest.preprocess else None
 
-    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.TimedModel:
-        return self._model.program(image, ran.session, ran.preprocess)
+    def program(self, image: np.ndarray, graph: str, contract: Preprocess) -> latency.TimedModel:
+        return self._model.program(image, graph, contract)
 
-    def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+    def recheck(self, contradiction: Contradiction, comparison: Comparison, again: Again) -> dict[str, Check]:
         """Runs the model again in a fresh process, on the CPU, by the plain program."""
-
-        def again(images: Sequence[int]) -> Comparison:
-            model = self._model.open(with_graph(replace(self.options, device="cpu"), "plain"))
-            with closing(model.session):
-                return anew(model, images)
-
         return rechecked(contradiction, comparison, again, same_device=self.options.device == "cpu")
 
-    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
-        on_gpu, info = self.options.device.startswith("gpu"), ran.session.info
-        notes = info.notes
+    def run(
+        self, info: SessionInfo, proof: MaskProof | None, comparison: Comparison, timing: latency.Timing | None
+    ) -> ReferenceRun:
+        on_gpu, notes = self.options.device.startswith("gpu"), info.notes
         if not on_gpu:
             notes = (*notes, "the reference ran on the CPU, as a substitute for a GPU")
         times = latency_of(timing, info, comparison.reference, comparison.preprocess_ms)
-        return ReferenceRun(self.artifact, info, on_gpu, times, timing, None, notes, proof_of(ran.session))
+        return ReferenceRun(self.artifact, info, on_gpu, times, timing, None, notes, proof)

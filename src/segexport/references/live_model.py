@@ -13,7 +13,7 @@ from segexport.measure.parity import ModelUnderTest
 from segexport.measure.tiled_session import in_tiles, require_joinable
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session
-from segexport.runtimes.watched import timed_graph, with_graph
+from segexport.runtimes.watched import with_graph
 from segexport.spec import Preprocess
 
 
@@ -46,17 +46,16 @@ class LiveModel:
         return ModelUnderTest(self.name, in_tiles(self.open_session(options), manifest), manifest, manifest.preprocess)
 
     def program(
-        self, image: np.ndarray, ran: Session | None = None, contract: Preprocess | None = None
+        self, image: np.ndarray, graph: str | None = None, contract: Preprocess | None = None
     ) -> latency.TimedModel:
         """The program to time: this model on one image.
 
         Args:
             image: uint8 (height, width, 3), RGB.
-            ran: The session of the masks; it states whether a faster program gives the same masks. None: the model is
-                timed with its options.
+            graph: The graph that gives the masks (`watched.timed_graph`); None: that of the model's options.
             contract: Replaces the model's preprocessing.
         """
-        options = self.options if ran is None else with_graph(self.options, timed_graph(ran))
+        options = self.options if graph is None else with_graph(self.options, graph)
         manifest = self.artifact.manifest
         tensor, placement = preprocess.example(contract or manifest.preprocess, image)
         return latency.TimedModel(

@@ -15,6 +15,7 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import MismatchError, OptionError, SegexportError, UnreadableError, one_line
 from segexport.files.foreign import guarded
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
+from segexport.measure.mask_proof import TwinRecord
 from segexport.measure.parity import BEST_IMAGES, RANDOM_IMAGES, Comparison, drawn_number
 from segexport.references import recheck
 from segexport.references.archive import Archive, npy_array, open_archive
@@ -104,7 +105,8 @@ def _read(path: Path) -> _Read:
     except ValidationError as error:
         raise UnreadableError(f"{path}: not a valid part", cause=one_line(error)[:800], hint=_HINT) from error
     shown = [one for contestant in part.contestants for one in contestant.shown]
-    outside = [one.picture for one in shown if not re.fullmatch(r"images/[^/\\]+\.(png|jpg)", one.picture or "")]
+    pictures = [one.picture for one in shown if one.picture is not None]
+    outside = [picture for picture in pictures if not re.fullmatch(r"images/[^/\\]+\.(png|jpg)", picture)]
     unknown = [one.image for one in shown if one.image not in part.names]
     if outside or unknown:
         raise UnreadableError(
@@ -149,8 +151,9 @@ def _require_whole(parts: list[_Read]) -> None:
         own, groups = read.part.names, read.part.groups
         if (groups is None) != (first.part.groups is None) or len(groups or own) != len(own):
             raise UnreadableError(f"{read.path}: a part without the groups of its images", hint=_HINT)
-    if sum(len(read.part.names) for read in parts) != first.part.total:
-        raise MismatchError(f"{first.path}: the parts hold another number of images than the data", hint=_HINT)
+    places = sorted(place for read in parts for place in _places(read.part))
+    if len(places) != first.part.total or places != list(range(len(places))):
+        raise MismatchError(f"{first.path}: the parts hold other images than the data", hint=_HINT)
 
 
 def _names(read: _Read) -> list[str]:
@@ -161,16 +164,14 @@ def _program(runner: StableSessionInfo) -> tuple[str, str, str]:
     return runner.runtime, runner.version, runner.provider
 
 
+def _places(part: Part) -> range:
+    """Indices of the part's images in the data set."""
+    return range(part.first, part.first + part.step * len(part.names), part.step)
+
+
 def _order(parts: list[_Read]) -> list[int]:
-    """Indices into the concatenated parts in the order of the data; shard i has every count-th image from i on."""
-    starts = np.cumsum([0, *(len(read.part.names) for read in parts)])
-    rounds = max(len(read.part.names) for read in parts)
-    return [
-        int(starts[which]) + turn
-        for turn in range(rounds)
-        for which, read in enumerate(parts)
-        if turn < len(read.part.names)
-    ]
+    """Indices into the concatenated parts in the order of the data."""
+    return np.argsort(np.concatenate([_places(read.part) for read in parts])).tolist()
 
 
 def _reference(parts: list[_Read]) -> ReferenceRun:
@@ -187,6 +188,7 @@ def _reference(parts: list[_Read]) -> ReferenceRun:
         recorded=first.recorded,
         notes=first.reference_notes,
         proof=first.reference_proof,
+        twin=_twin([read.part.contestants[0] for read in parts]),
     )
 
 
@@ -196,11 +198,12 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
     artifact = None if first.manifest is None else ModelArtifact(Path("."), first.manifest)
     failed = next((one.error for one in shares if one.error is not None), None)
     return Measured(
-        export=Export(first.name, first.format, first.precision, artifact, None, first.limits),
+        export=Export(first.name, first.format, first.precision, artifact, None, first.limits, first.runtime),
         info=_info(shares),
         counts=None if failed is not None else _counts(parts, place, order),
         operators=first.operators,
         more=_more(shares),
+        twin=_twin(shares),
         error=None if failed is None else _error(failed),
     )
 
@@ -209,6 +212,11 @@ def _info(shares: list[Contestant]) -> SessionInfo | None:
     """The session's runtime and device; None if the model was not run."""
     runner = next((one.runner for one in shares if one.runner is not None), None)
     return None if runner is None else SessionInfo(**runner.model_dump(), load_ms=0.0)
+
+
+def _twin(shares: list[Contestant]) -> TwinRecord | None:
+    records = [one.twin for one in shares if one.twin is not None]
+    return TwinRecord.joined(records) if records else None
 
 
 def _more(shares: list[Contestant]) -> list[Check]:
@@ -235,11 +243,22 @@ def _counts(parts: list[_Read], place: int, order: list[int]) -> PixelCounts:
         mask_confusion=_sum(pooled["mask_confusion"]),
         agreement=ordered["agreement"].tolist(),
         decided_agreement=ordered["decided"].tolist(),
+        in_common=_in_common(shares),
         not_finite=[names[one] for one in order if names[one] in bad],
         constant_images=sum(one.constant_images for one in shares),
         wrong_shape=next((one.wrong_shape for one in reversed(shares) if one.wrong_shape), ""),
         repeatable=all(one.repeatable for one in shares),
     )
+
+
+def _in_common(shares: list[Contestant]) -> dict[str, tuple[int, int]]:
+    """The sums over the parts."""
+    found: dict[str, tuple[int, int]] = {}
+    for one in shares:
+        for other, (same, differing) in one.in_common.items():
+            before = found.get(other, (0, 0))
+            found[other] = before[0] + same, before[1] + differing
+    return found
 
 
 def _rows(read: _Read, place: int, name: str) -> np.ndarray:
@@ -275,16 +294,18 @@ def _shown(parts: list[_Read], export: str, order: list[int], pictures: Path) ->
     kept = []
     for chosen, (rank, most) in ranks.items():
         found = [
-            (rank(image), turn[image.image], image, image.picture, read)
+            (rank(image), turn[image.image], image, read)
             for read in parts
             for one in read.part.contestants
             if one.name == export
             for image in one.shown
-            if image.chosen == chosen and image.picture is not None  # `_read` refuses a part without it
+            if image.chosen == chosen
         ]
         kept += sorted(found, key=lambda entry: entry[:2])[:most]
-    for *_, picture, read in kept:
+    for *_, image, read in kept:
+        if (picture := image.picture) is None:  # drawn after the merge
+            continue
         place = pictures / picture
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(read.archive.read(picture))
-    return tuple(image for _, _, image, *_ in kept)
+    return tuple(image for _, _, image, _ in kept)

@@ -15,14 +15,14 @@ from typing import Any
 from segexport.errors import SegexportError
 from segexport.judge.results import Export
 from segexport.measure.mask_proof import LEAST_AGREEMENT
-from segexport.measure.parity import Comparison, Counts, ModelUnderTest
+from segexport.measure.parity import Comparison, Counts
 from segexport.task.base import Task
 from segexport.verdict import Check, Verdict
 
 NAME = "reference.trial"
 RECHECKED_IMAGES = 3
-Anew = Callable[[ModelUnderTest, Sequence[int]], Comparison]
-"""Compares the exports with the reference that was run again, on some images."""
+Again = Callable[[Sequence[int]], Comparison]
+"""Compares the exports with the reference run again, on the images of these indices."""
 MOVED = 1 - LEAST_AGREEMENT
 """By how much an agreement may move when the reference runs again."""
 IN_COMMON = 0.9
@@ -89,7 +89,7 @@ def _contradicts(counts: Counts, export: RequiredAgreement, images: int) -> bool
 def rechecked(
     contradiction: Contradiction,
     comparison: Comparison,
-    again: Callable[[Sequence[int]], Comparison],
+    again: Again,
     *,
     same_device: bool,
 ) -> dict[str, Check]:

@@ -16,7 +16,7 @@ from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.preprocess import place
 from segexport.recipe.limits import require_margin_above_noise
-from segexport.references.recheck import Anew, Contradiction, without_model
+from segexport.references.recheck import Again, Contradiction, without_model
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Preprocess
@@ -97,17 +97,23 @@ class RecordedReference:
         manifest, session = self.artifact.manifest, RecordedSession(self.info, self.predict)
         return ModelUnderTest(REFERENCE, session, manifest, manifest.preprocess, choose=session.choose)
 
+    def open_again(self) -> ModelUnderTest:
+        """Refuses: there is no model."""
+        raise _refused("there is no model that could run again")
+
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> None:
         """None: the masks belong to the recorded tensors."""
 
-    def program(self, image: np.ndarray, ran: ModelUnderTest) -> None:
+    def program(self, image: np.ndarray, graph: str, contract: Preprocess) -> None:
         """None: its times were recorded, if at all."""
 
-    def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+    def recheck(self, contradiction: Contradiction, comparison: Comparison, again: Again) -> dict[str, Check]:
         """Uses only the recorded proof: there is no model to run."""
         return without_model(contradiction, comparison, unproven=self.unproven, again=self.again)
 
-    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+    def run(
+        self, info: SessionInfo, proof: MaskProof | None, comparison: Comparison, timing: latency.Timing | None
+    ) -> ReferenceRun:
         """The recorded proof."""
         return self.recorded_run
 

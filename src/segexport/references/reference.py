@@ -83,7 +83,7 @@ def record(
                     run.add(sample)
                     bar.advance()
             noise = run.noise()
-        graph = timed_graph(first)
+        graph = timed_graph(proof_of(first))
         times = run.times(engine, graph, latency_seconds, progress) if latency_seconds else None
         recorder.finish(
             Header(

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -232,7 +233,6 @@ class ReferenceFile:
             noise_pixels=header.noise.differing_pixels,
             noise_miou_delta=header.noise.miou_delta,
         )
-        places = {image.name: index for index, image in enumerate(header.images)}
         timing = self._timing()
         return RecordedReference(
             source=str(self.archive.path),
@@ -241,7 +241,7 @@ class ReferenceFile:
             is_gpu=runner.is_gpu,
             recorded=recorded,
             images={image.name: image for image in header.images},
-            predict=lambda name: self._prediction(places[name]),
+            predict=self.prediction,
             again=AGAIN,
             fingerprint=header.data.fingerprint,
             groups=header.data.groups,
@@ -250,12 +250,18 @@ class ReferenceFile:
             proof=header.proof,
         )
 
-    def _prediction(self, index: int) -> Prediction:
+    def prediction(self, name: str) -> Prediction:
+        """The recorded prediction of an image."""
+        index = self._places[name]
         image = self.header.images[index]
         mask, decided = self.mask(index), self.decided(index)
         if decided is not None and decided.shape != mask.shape:
             raise UnreadableError(f"{self.archive.path}: mask and certainty of {image.name} differ in size", hint=_HINT)
         return Prediction(mask, None, image.finite, image.inference_ms, image.postprocess_ms, decided)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {image.name: index for index, image in enumerate(self.header.images)}
 
     def _timing(self) -> latency.Timing | None:
         times = self.header.times

@@ -1,7 +1,9 @@
 """A check on several machines: each measures a part of the images, `merge` combines them and decides.
 
 Parts contain counts per image; all figures are computed after the merge, from the images in their original order. So
-the merged report equals that of one run without times, byte for byte, except for `created`.
+the merged report equals that of one run without times, byte for byte, except for `created`. Parts of `check --shard`
+are files, which another machine merges without models; those of an engine (`check.sharded`) live as long as the check,
+which then draws pictures, runs a doubtful reference again, and takes times.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from segexport import __version__
 from segexport.artifact import Manifest, digest_of
 from segexport.errors import OptionError
 from segexport.judge.results import Measured, Measurement, ReferenceRun
-from segexport.measure.mask_proof import MaskProof
+from segexport.measure.mask_proof import MaskProof, TwinRecord
 from segexport.measure.parity import Counts
 from segexport.recipe.limits import Limits
 from segexport.references.archive import ArchiveWriter, new_archive, npy_bytes
@@ -28,7 +30,7 @@ from segexport.task.semantic.counts import PixelCounts
 from segexport.verdict import Check
 
 KIND = "segexport-part"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ARRAYS = ("counts", "boundary", "agreement", "decided")  # a row for each image
 POOLED = ("confusion", "mask_confusion")
 
@@ -55,9 +57,16 @@ class RecordedError(Frozen):
 
 
 class Contestant(Frozen):
-    """The reference (`name` is empty) or an export; its arrays are members `tallies/<index>/...`."""
+    """The reference (`name` is empty) or an export; its arrays are members `tallies/<index>/...`.
+
+    Attributes:
+        runtime: Name of the requested runtime; empty: the format's first one.
+        twin: The record of a watched session.
+        in_common: As in `parity.Counts`.
+    """
 
     name: str = ""
+    runtime: str = ""
     format: Format
     precision: Precision
     manifest: Manifest | None = None
@@ -68,6 +77,8 @@ class Contestant(Frozen):
     constant_images: int = 0
     wrong_shape: str = ""
     repeatable: bool = True
+    twin: TwinRecord | None = None
+    in_common: dict[str, tuple[int, int]] = Field(default_factory=dict)
     operators: dict[str, dict[str, int]] = Field(default_factory=dict)
     more: tuple[Check, ...] = ()
     shown: tuple[ShownImage, ...] = ()
@@ -79,6 +90,7 @@ class Part(Frozen):
     Attributes:
         run: Digest of everything that the parts of a run have in common.
         index: Index of the part, from 1.
+        first, step: The part has the images `first`, `first + step`, ... of the data set.
         names: The images of this part, in order.
         groups: The group of each image; None: each image is a separate group.
         total: Number of images of all parts.
@@ -88,6 +100,8 @@ class Part(Frozen):
     run: str
     index: int = Field(ge=1)
     count: int = Field(ge=1)
+    first: int = Field(ge=0)
+    step: int = Field(ge=1)
     names: tuple[str, ...] = Field(min_length=1)
     groups: tuple[str, ...] | None = None
     total: int
@@ -121,12 +135,23 @@ def parse_shard(text: str) -> tuple[int, int]:
 # -- writing ---------------------------------------------------------------------------------------------------
 
 
-def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int, count: int, worst_images: int) -> None:
+def write_part(
+    path: Path,
+    measured: Measurement,
+    pictures: Path,
+    *,
+    index: int,
+    count: int,
+    worst_images: int,
+    first: int | None = None,
+) -> None:
     """Writes the measurements of a shard.
 
     Args:
         measured: The measurements of the shard's images; its `dataset` is the whole data set.
         pictures: The folder that the images of the report were drawn into.
+        first: Index of the first image, if the shard is a run of images; None: it has every `count`-th image from its
+            index on, as `Dataset.shard`.
     """
     reference, comparison = measured.reference, measured.comparison
     entries = [
@@ -151,6 +176,8 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         run=digest_of(shared),
         index=index,
         count=count,
+        first=index - 1 if first is None else first,
+        step=count if first is None else 1,
         names=comparison.names,
         groups=measured.groups,
         total=measured.dataset.images,
@@ -183,6 +210,7 @@ def _reference(run: ReferenceRun, counts: PixelCounts) -> tuple[Contestant, Pixe
         precision=manifest.target.precision,
         manifest=manifest,
         runner=_runner(run.info),
+        twin=run.twin,
         **{name: getattr(counts, name) for name in _SCALARS},
     )
     return contestant, counts
@@ -199,12 +227,15 @@ def _contestant(entry: Measured) -> tuple[Contestant, PixelCounts | None]:
     scalars = {} if counts is None else {name: getattr(counts, name) for name in _SCALARS}
     contestant = Contestant(
         name=export.name,
+        runtime=export.runtime,
         format=export.format,
         precision=export.precision,
         manifest=export.artifact.manifest if export.artifact is not None else None,
         limits=export.limits,
         runner=None if entry.info is None else _runner(entry.info),
         error=failure or None,
+        twin=entry.twin,
+        in_common={} if counts is None else counts.in_common,
         operators=entry.operators,
         more=tuple(entry.more),
         shown=entry.shown,
