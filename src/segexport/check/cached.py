@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from segexport import __version__
 from segexport import report as reports
 from segexport.artifact import digest_of
-from segexport.check.compare import check
 from segexport.check.request import CheckRequest
+from segexport.check.sharded import check_on
+from segexport.engine.base import TaskEngine
 from segexport.errors import InputError
 from segexport.files.output_folder import copy_tree
 from segexport.files.store import Store
@@ -20,9 +22,13 @@ from segexport.report.schema import Report
 from segexport.verdict import Verdict
 
 
-def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
-    """The check's report, and whether it was in the store; writes its pictures into the request's folder."""
-    key = _key(request)
+def cached_check(request: CheckRequest, store: Store, engine: TaskEngine | None = None) -> tuple[Report, bool]:
+    """The check's report, and whether it was in the store; writes its pictures into the request's folder.
+
+    Args:
+        engine: Whose workers run the models; None: this process.
+    """
+    key = _key(request, [describe_machine()] if engine is None else engine.machines())
     found = store.find(key)
     if found is not None:
         try:
@@ -31,7 +37,7 @@ def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
             return known, True
         except InputError:  # damaged: checked again
             store.discard(key)
-    report = check(request)
+    report = check_on(engine, request)
     if report.verdict is Verdict.ERROR:  # the error may be temporary
         return report, False
 
@@ -42,7 +48,7 @@ def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
     return reports.read(store.keep(key, keep)), False  # read back, so that this run and the next return equal reports
 
 
-def _key(request: CheckRequest) -> str:
+def _key(request: CheckRequest, machines: Sequence[dict[str, object]]) -> str:
     return digest_of(
         {
             "check": 8,
@@ -56,7 +62,7 @@ def _key(request: CheckRequest) -> str:
             "label_map": request.label_map,
             "options": _options(request.options),
             "title": request.title,
-            "machine": describe_machine(),
+            "machine": machines[0] if len(machines) == 1 else list(machines),
         }
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command, format_option
-from segexport.cli.options import FILE, FORMS, LIMIT, LOG, SPLIT, TargetName, chosen, import_options, importing
+from segexport.cli.options import FILE, FORMS, LIMIT, LOG, ON, SPLIT, TargetName, chosen, import_options, importing
 from segexport.cli.shown_report import finish
 
 HEAD = click.option(
@@ -23,26 +23,81 @@ HEAD = click.option(
 
 @click.command(
     cls=Command,
-    examples=["segexport run recipe.yaml", "segexport run recipe.yaml --without prune -o out/plain"],
-    results=["report.schema:Report"],
+    examples=[
+        "segexport run recipe.yaml",
+        "segexport run recipe.yaml --without prune -o out/plain",
+        "segexport run recipes/*.yaml -o out --on dask://HOST:8786",
+    ],
+    results=["report.schema:Report", "commands.documents:RecipeRunsDocument"],
 )
-@click.argument("recipe", type=FILE)
-@click.option("-o", "--output", type=FILE, help="Folder for exports and reports.  [default: out/<name of the recipe>]")
+@click.argument("recipes", metavar="RECIPE...", type=FILE, nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    help="Folder for exports and reports; of several recipes, each has a folder in it.  [default: out/<recipe>]",
+)
 @click.option("--without", metavar="STEP", multiple=True, help="Skip this step of the recipe. Repeatable.")
 @click.option(
     "--baseline", type=FILE, help="Fail if a result is worse than in this report.json, instead of the recipe's."
 )
+@ON
 @LOG
 @format_option(*FORMS)
 @click.pass_obj
-def run(console: Any, recipe: Path, output: Path | None, form: str, **options: Any) -> None:
-    """Run RECIPE: compress, export and check a model."""
+def run(console: Any, recipes: tuple[Path, ...], output: Path | None, form: str, **options: Any) -> None:
+    """Run RECIPE: compress, export and check a model.
+
+    Several recipes run side by side, in worker processes on this machine unless --on says where.
+    """
     from segexport.commands.run import places_of, run
 
-    say = console()
+    say, (recipe, *more) = console(), recipes
+    if more:
+        _run_many(say, recipes, output or Path("out"), form, options)
     folder = output or Path("out") / recipe.stem
     result = run(recipe, folder, **options, feedback=say)
     finish(say, result, folder, form, places=lambda: places_of(recipe, folder, result))
+
+
+def _run_many(say: Any, recipes: tuple[Path, ...], output: Path, form: str, options: dict[str, Any]) -> None:
+    from segexport.commands.documents import RecipeRunDocument, RecipeRunsDocument
+    from segexport.commands.run_many import run_many, verdict_of
+    from segexport.ui.text_table import table
+    from segexport.verdict import exit_code
+
+    if form not in ("table", "json"):
+        raise click.UsageError(
+            f"--format {form} takes one recipe; the folder of each has report.md, .html and junit.xml"
+        )
+    if options["baseline"] is not None or options["log"]:
+        raise click.UsageError("--baseline and --log take one recipe")
+    runs = run_many(recipes, output, without=options["without"], on=options["on"], feedback=say)
+    verdict = verdict_of(runs)
+    if form == "json":
+        rows = (
+            RecipeRunDocument(
+                recipe=str(one.recipe), output=str(one.output), verdict=one.verdict, error=str(one.error or "")
+            )
+            for one in runs
+        )
+        say.result(RecipeRunsDocument(verdict=verdict, recipes=tuple(rows)))
+    else:
+        body = [
+            (one.recipe.stem, one.verdict.value, *_worst(one.report, one.error), str(one.output / "report.html"))
+            for one in runs
+        ]
+        head, width = ("recipe", "verdict", "exports", "report"), say.stdout_width
+        say.data(table(head, body, title=f"{len(runs)} recipes: {verdict.value}", color=say.stdout_color, width=width))
+    sys.exit(exit_code(verdict))
+
+
+def _worst(report: Any, error: Any) -> tuple[str]:
+    """The exports that did not pass, or why there are none."""
+    if report is None:
+        return (error.what,)
+    bad = [f"{export.name} {export.outcome}" for export in report.exports if export.verdict.value != "PASS"]
+    return (", ".join(bad) or f"all {len(report.exports)} passed",)
 
 
 @click.command(

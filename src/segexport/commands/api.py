@@ -196,12 +196,20 @@ def check(
     return run_check([Path(one) for one in names], _or_none(output), given, feedback=feedback)
 
 
-def run(recipe: AnyPath, output: AnyPath, *, without: Iterable[str] = (), feedback: Feedback = SILENCE) -> Report:
+def run(
+    recipe: AnyPath,
+    output: AnyPath,
+    *,
+    without: Iterable[str] = (),
+    on: str | None = None,
+    feedback: Feedback = SILENCE,
+) -> Report:
     """Runs a recipe: its steps, its exports and their check.
 
     Args:
         output: Folder for exports, pictures and reports.
         without: Kinds of steps to leave out.
+        on: Where exports are made and run: `local`, `local:4`, `dask://HOST:8786`; None: in this process.
 
     Raises:
         SegexportError: The recipe, the model or the data cannot be used.
@@ -212,7 +220,7 @@ def run(recipe: AnyPath, output: AnyPath, *, without: Iterable[str] = (), feedba
     """
     from segexport.commands.run import run as run_recipe
 
-    return run_recipe(Path(recipe), Path(output), without=tuple(without), feedback=feedback)
+    return run_recipe(Path(recipe), Path(output), without=tuple(without), on=on, feedback=feedback)
 
 
 def compress(

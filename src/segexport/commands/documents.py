@@ -14,6 +14,7 @@ from segexport.files.shared_store import SharedOutput
 from segexport.files.store import StoreEntry
 from segexport.spec import Frozen
 from segexport.ui.error_document import ErrorDetail
+from segexport.verdict import Verdict
 
 
 class AnyDocument(RootModel[dict[str, Any]]):
@@ -50,6 +51,22 @@ class ProgramDocument(Inspection):
     size_bytes: int
     manifest: Manifest
     mask_candidates: tuple[str, ...] = ()
+
+
+class RecipeRunDocument(Frozen):
+    """One recipe of several; `error` is empty if there is a report in `output`."""
+
+    recipe: str
+    output: str
+    verdict: Verdict
+    error: str = ""
+
+
+class RecipeRunsDocument(Frozen):
+    """Several recipes that were run; `verdict` is the worst of theirs."""
+
+    verdict: Verdict
+    recipes: tuple[RecipeRunDocument, ...]
 
 
 class FileDocument(Frozen):

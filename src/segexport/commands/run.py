@@ -10,12 +10,16 @@ from segexport import report as reports
 from segexport.artifact import ModelArtifact
 from segexport.check.cached import cached_check
 from segexport.check.request import CheckRequest
+from segexport.commands.check import require_no_phone
 from segexport.data.dataset import Dataset
+from segexport.engine.base import TaskEngine
+from segexport.engine.connect import engine_for
 from segexport.errors import OptionError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.judge.results import Export
+from segexport.pipeline.on_engine import build_on
 from segexport.pipeline.plan import PlanRunner, context_of, plan, steps_of
 from segexport.pipeline.registry import target_named
 from segexport.progress import SILENCE, Feedback
@@ -45,6 +49,8 @@ def run(
     without: Sequence[str] = (),
     baseline: Path | None = None,
     log: Sequence[str] = (),
+    on: str | None = None,
+    engine: TaskEngine | None = None,
     feedback: Feedback = SILENCE,
     store: Store | None = None,
 ) -> Report:
@@ -53,6 +59,8 @@ def run(
     Args:
         without: Kinds of steps to skip.
         baseline: An earlier report, instead of the recipe's `check: {baseline: ...}`.
+        on: The engine whose workers make and run the exports (`engine.address`); None: this process.
+        engine: An engine that is open, instead of `on`.
         log: Trackers, `mlflow:URI` or `tensorboard:DIR`; see `records.run_log`.
 
     Raises:
@@ -69,8 +77,13 @@ def run(
     if baseline is not None:
         check = recipe.check.model_copy(update={"baseline": str(baseline.resolve())})
         recipe = recipe.model_copy(update={"check": check})
-    with new_folder(output, replace=True) as folder:
-        report = run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
+    base = path.parent
+    with new_folder(output, replace=True) as folder, engine_for(on, threads=recipe.check.threads) as opened:
+        engine = engine or opened
+        if engine is not None:
+            require_no_phone(recipe.check.device)
+            base = base if engine.local else base.absolute()
+        report = run_pipeline(recipe, base, folder, feedback=feedback, store=store or Store(), engine=engine)
         record(record_of(report, folder), feedback)
     return report
 
@@ -82,11 +95,20 @@ def places_of(path: Path, output: Path, report: Report) -> Places:
     return Places(exports, path.parent / recipe.model.path, path.parent / recipe.data.path)
 
 
-def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:
+def run_pipeline(
+    recipe: Recipe,
+    base: Path,
+    folder: Path,
+    *,
+    feedback: Feedback,
+    store: Store,
+    engine: TaskEngine | None = None,
+) -> Report:
     """Runs a recipe; writes reports, pictures and exports into the empty `folder`.
 
     Args:
         base: Folder of the recipe's relative paths.
+        engine: Whose workers make and run the exports; None: this process.
 
     Raises:
         SegexportError: The model, the reference or the data cannot be used.
@@ -108,8 +130,15 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     task.require_data(data)
     task.scored_classes(source.manifest, data, recipe.data.label_map)  # fails now, not in the check after all the work
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
-    builder = PlanRunner(store, context_of(recipe, calibration, feedback.progress), feedback.say)
-    exports = tuple(_built(builder, source, export, chains[export_name(export)], feedback) for export in recipe.exports)
+    context = context_of(recipe, calibration, feedback.progress)
+    if engine is None:
+        builder = PlanRunner(store, context, feedback.say)
+        found = {name: _attempt(builder, name, source, chain) for name, chain in chains.items()}
+        made = builder.made
+    else:
+        with engine.counting():
+            found, made = build_on(engine, store, context, source, chains, feedback.say)
+    exports = tuple(_built(export, found[export_name(export)], feedback) for export in recipe.exports)
     request = CheckRequest(
         reference=reference,
         exports=exports,
@@ -120,7 +149,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
         label_map=recipe.data.label_map,
         progress=feedback.progress,
     )
-    report, is_known = cached_check(request, store)
+    report, is_known = cached_check(request, store, engine)
     for export in exports:
         if export.artifact is not None:
             copy_tree(export.artifact.path, folder / "exports" / export.name)
@@ -129,7 +158,6 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
         if export.artifact is not None:
             write_card(folder / "exports" / export.name, export.artifact.manifest, report, export.name)
     reports.write(report, folder)
-    made = builder.made
     if not made.made and is_known:
         feedback.say(f"nothing to do: all {made.found} steps and the check were found in the cache")
     return report
@@ -181,13 +209,20 @@ def _calibrates(recipe: Recipe) -> bool:
     return bool(recipe.steps) or any(step.uses_data for export in recipe.exports for step in steps_of(export))
 
 
-def _built(builder: PlanRunner, source: ModelArtifact, export, chain, feedback: Feedback) -> Export:
-    name = export_name(export)
+def _attempt(builder: PlanRunner, name: str, source: ModelArtifact, chain) -> ModelArtifact | SegexportError:
     try:
-        artifact, error = builder.build(name, source, chain), None
+        return builder.build(name, source, chain)
+    except SegexportError as error:
+        return error
+
+
+def _built(export, found: ModelArtifact | SegexportError, feedback: Feedback) -> Export:
+    name = export_name(export)
+    if isinstance(found, SegexportError):
+        artifact, error = None, found
+        feedback.error(type(found)(f"{name}: {found.what}", cause=found.cause, hint=found.hint))
+    else:
+        artifact, error = found, None
         feedback.warn_of(artifact)
-    except SegexportError as caught:
-        artifact, error = None, caught
-        feedback.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
     precision = export.precision if artifact is None else artifact.manifest.target.precision
     return Export(name, target_named(export.to).format, precision, artifact, error, export.limits)

@@ -98,6 +98,11 @@ class TaskEngine(Protocol):
         """
         ...
 
+    @property
+    def stopped(self) -> bool:
+        """Whether its tasks were ended, as by Ctrl-C."""
+        ...
+
     def machines(self) -> list[dict[str, object]]:
         """The different machines of the workers, as `measure.environment.describe_machine`; sorted."""
         ...

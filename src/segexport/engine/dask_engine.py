@@ -25,6 +25,7 @@ from segexport.process.stopping import Stopped, require_going
 
 _LOOK_EVERY_S = 0.5  # how soon a stop is noticed
 _COUNT_EVERY_S = 5.0  # how often workers are counted while no task ends
+_QUESTIONS = 20  # to all workers, while some of them are lost
 WITHOUT_WORKERS_S = 60.0
 """How long a cluster may be without workers: it may be starting new ones."""
 
@@ -47,14 +48,14 @@ class DaskEngine:
 
     @property
     def slots(self) -> int:
-        return max(1, sum(self._client.nthreads().values()))
+        return max(1, sum(self._asked(self._client.nthreads).values()))
 
     @contextmanager
     def share(self, value: Any) -> Iterator[Shared]:
         from segexport.engine.dask_shared import SharedValue
 
         name = f"segexport-{self._run}-shared-{next(self._numbers)}"
-        self._client.register_plugin(SharedValue(value), name=name)
+        self._asked(lambda: self._client.register_plugin(SharedValue(value), name=name))
         try:
             yield Shared(name)
         finally:
@@ -72,7 +73,7 @@ class DaskEngine:
             return self._results(tasks, until_error, done)
 
     def machines(self) -> list[dict[str, object]]:
-        found = self._client.run(describe_machine).values()
+        found = self._asked(lambda: self._client.run(describe_machine)).values()
         return [json.loads(text) for text in sorted({json.dumps(one, sort_keys=True) for one in found})]
 
     def counting(self) -> AbstractContextManager[None]:
@@ -81,6 +82,10 @@ class DaskEngine:
     def stop(self) -> None:
         """Ends `run` in all threads."""
         self._stopped = True
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
 
     def _results(
         self, tasks: Sequence[EngineTask], until_error: bool, done: Callable[[int, TaskOutcome], None]
@@ -171,6 +176,17 @@ class DaskEngine:
                 )
             except futures.CancelledError as error:
                 raise lost(self._place, str(error)) from error
+
+    def _asked(self, question: Callable[[], Any]) -> Any:
+        """What all workers answer; asks again if one is lost meanwhile."""
+        for again in range(_QUESTIONS, -1, -1):
+            try:
+                return question()
+            except OSError as error:
+                self._require_going()
+                if not again:
+                    raise lost(self._place, str(error)) from error
+                time.sleep(_LOOK_EVERY_S)
 
     def _require_going(self) -> None:
         require_going()
