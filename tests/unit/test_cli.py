@@ -149,8 +149,8 @@ def test_the_version(monkeypatch, capsys):
     ("arguments", "message"),
     [
         (("nonsense",), "No such command 'nonsense'"),
-        (("run",), "Missing argument 'RECIPE'"),
-        (("run", "a", "b"), "Got unexpected extra argument (b)"),
+        (("run",), "Missing argument 'RECIPE...'"),
+        (("inspect", "a", "b"), "Got unexpected extra argument (b)"),
         (("--color", "pink", "doctor"), "Invalid value for '--color'"),
         (("check", "x", "--threads", "0", "--reference", "r", "--data", "d"), "Invalid value for '--threads'"),
         (("cache", "gc", "--older-than-days", "soon"), "'soon' is not a valid float"),
