@@ -13,18 +13,12 @@ import sys
 import types
 
 import numpy as np
+from offline import stay_offline
 from worker_host import WorkerFailure
 
-_NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
 _built = {}
 
-
-def _refuse_network(event, _arguments):
-    if event in _NETWORK_EVENTS:
-        raise PermissionError("a network is built without the Internet: pretrained weights are not downloaded")
-
-
-sys.addaudithook(_refuse_network)
+stay_offline()
 
 
 def _import_networks(checkout):
