@@ -46,3 +46,7 @@ def endless(file: str) -> None:
         Path(file).write_text(str(time.monotonic()))
         require_going()
         time.sleep(0.02)
+
+
+def unreadable(file: str) -> bytes:
+    return Path(file).read_bytes()

@@ -18,6 +18,7 @@ from segexport.engine.base import EngineTask, TaskOutcome
 from segexport.engine.connect import engine_for, fitting_workers, open_engine
 from segexport.engine.dask_engine import DaskEngine
 from segexport.engine.quiet import QuietMachine
+from segexport.engine.rounds import Rounds
 from segexport.errors import ClusterError, EnvironmentMissingError, KilledWorkers, OptionError
 from segexport.process.stopping import Stopped, require_going, stoppable
 
@@ -102,6 +103,37 @@ class TestRun:
         with pytest.raises(ZeroDivisionError, match="a bug"):
             engine.run([EngineTask(chores.bug)])
 
+    def test_an_error_of_a_file_in_a_worker_is_an_outcome(self, engine):
+        (found,) = engine.run([EngineTask(chores.unreadable, ("nowhere",))])
+        assert isinstance(found.error, ClusterError)
+        assert str(found.error).startswith("a task failed on worker tls://127.0.0.1:")
+        assert found.error.cause == "FileNotFoundError: [Errno 2] No such file or directory: 'nowhere'"
+
+    def test_a_result_is_asked_for_again_when_a_connection_was_closed(self, engine, monkeypatch):
+        from distributed.comm.core import CommClosedError
+
+        gather, asked = engine._client.gather, []
+
+        async def closed():
+            raise CommClosedError("in <TLS>: Stream is closed")
+
+        def once(found, **given):
+            asked.append(found)
+            return closed() if len(asked) == 1 else gather(found, **given)
+
+        monkeypatch.setattr(engine._client, "gather", once)
+        assert values(engine.run([EngineTask(chores.echo, (1,))])) == [(1,)]
+        assert len(asked) == 2
+
+    def test_a_connection_that_stays_closed_is_no_error_of_a_file(self, engine, monkeypatch):
+        def closed(*_tasks, **_given):
+            raise TimeoutError("Timed out trying to connect")
+
+        monkeypatch.setattr(engine._client, "submit", closed)
+        with pytest.raises(ClusterError, match=r"^local:2: the connection to the scheduler was lost") as told:
+            engine.run([EngineTask(chores.echo, (1,))])
+        assert told.value.cause == "TimeoutError: Timed out trying to connect"
+
     def test_equal_keys_run_once(self, engine, tmp_path):
         log = tmp_path / "log"
         tasks = [EngineTask(chores.note, (str(log), 0.1), key="the same") for _ in range(3)]
@@ -171,6 +203,25 @@ def wait_until(condition, seconds: float = 20.0) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+class TestRounds:
+    def test_a_round_beside_another_is_in_doubt_for_both(self):
+        rounds = Rounds(require_going)
+        with rounds.together() as first:
+            assert not first()
+            with rounds.together() as second:
+                assert (first(), second()) == (True, True)
+            assert first()
+        with rounds.together() as third:
+            assert not third()
+
+    def test_one_that_is_alone_waits_for_the_others_and_they_for_it(self):
+        rounds = Rounds(require_going)
+        with rounds.together(), stoppable(lambda: True), pytest.raises(Stopped), rounds.alone():
+            raise AssertionError("not alone")
+        with rounds.alone(), stoppable(lambda: True), pytest.raises(Stopped), rounds.together():
+            raise AssertionError("not alone")
 
 
 class TestQuietMachine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -70,6 +71,24 @@ def test_several_recipes_run_side_by_side_with_the_bytes_of_one_alone(place):
     assert rows[0][:3] == ["3", "recipes:", "ERROR"]
     assert [row[:2] for row in rows if row[0] in ("two", "three")] == [["two", "ERROR"], ["three", "ERROR"]]
     assert sorted(file.name for file in (place / "out").iterdir()) == ["one", "two"]
+
+
+def test_a_step_that_ends_its_workers_costs_its_own_export_only(place):
+    require("paddle")
+    write_recipe(place, "killer.yaml", "model", {"name": "killer", "ends_worker": True}, {"name": "fine"})
+    write_recipe(
+        place, "calm.yaml", "model", {"name": "a", "sleep_s": 0.05}, {"name": "b", "shift": 3, "sleep_s": 0.04}
+    )
+    write_recipe(place, "quiet.yaml", "model", {"name": "c", "sleep_s": 0.06})
+    done = segexport(place, "run", "killer.yaml", "calm.yaml", "quiet.yaml", "-o", "out", "--on", "local:2")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    found = {
+        (name, export["name"]): export["error"]
+        for name in ("killer", "calm", "quiet")
+        for export in json.loads((place / "out" / name / "report.json").read_text())["exports"]
+    }
+    assert "killer: fall_asleep: 2 workers ended while they ran it" in found.pop(("killer", "killer")), done.stderr
+    assert found == dict.fromkeys([("killer", "fine"), ("calm", "a"), ("calm", "b"), ("quiet", "c")]), done.stderr
 
 
 def test_two_recipes_of_one_name_and_forms_of_one_recipe(place):

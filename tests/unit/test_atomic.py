@@ -65,6 +65,13 @@ def test_every_run_has_a_working_name_of_its_own(tmp_path):
     assert (tmp_path / "a").read_text() == "outer"
 
 
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_an_error_of_a_connection_in_the_block_is_none_of_the_disk(tmp_path, whole):
+    with pytest.raises(OSError, match=r"^the stream is closed$"), whole(tmp_path / "out"):
+        raise OSError("the stream is closed")
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("kind", ["whole_file", "whole_folder"])
 def test_the_next_run_removes_what_a_killed_one_left(tmp_path, kind):
     source = (

@@ -19,10 +19,13 @@ from segexport.engine import dask_task
 from segexport.engine.base import EngineTask, Shared, TaskOutcome, nothing
 from segexport.engine.installed import installed
 from segexport.engine.quiet import QuietMachine
+from segexport.engine.rounds import Rounds
 from segexport.errors import ClusterError, KilledWorkers
 from segexport.measure.environment import describe_machine
 from segexport.process.stopping import Stopped, require_going
 
+_NO_ANSWER = (OSError, asyncio.TimeoutError)
+"""What Dask raises when a connection is closed or none can be made."""
 _LOOK_EVERY_S = 0.5  # how soon a stop is noticed
 _COUNT_EVERY_S = 5.0  # how often workers are counted while no task ends
 _QUESTIONS = 20  # to all workers, while some of them are lost
@@ -45,6 +48,7 @@ class DaskEngine:
         self._run, self._numbers = uuid.uuid4().hex[:12], itertools.count()
         self._stopped = False
         self._quiet = QuietMachine(self._require_going)
+        self._rounds = Rounds(self._require_going)
 
     @property
     def slots(self) -> int:
@@ -70,7 +74,12 @@ class DaskEngine:
         done: Callable[[int, TaskOutcome], None] = nothing,
     ) -> list[TaskOutcome | None]:
         with self._quiet.measuring() if self.local and any(task.alone for task in tasks) else nullcontext():
-            return self._results(tasks, until_error, done)
+            try:
+                return self._results(tasks, until_error, done)
+            except _NO_ANSWER as error:
+                if getattr(error, "errno", None):  # of a file, in `done`
+                    raise
+                raise lost(self._place, f"{type(error).__name__}: {error}") from error
 
     def machines(self) -> list[dict[str, object]]:
         found = self._asked(lambda: self._client.run(describe_machine)).values()
@@ -92,16 +101,22 @@ class DaskEngine:
     ) -> list[TaskOutcome | None]:
         run = _Run(tasks, until_error, done)
         while left := run.left():
-            if (killed := self._round(run, left)) is not None:
-                # Dask blames all tasks that waited on a worker that ended; only one that ends workers when it is the
-                # only one is to blame.
-                self._round(run, [killed], again=True)
+            with self._rounds.together() as disturbed:
+                killed = self._round(run, left, lambda left=left: len(left) > 1 or disturbed())
+            if killed is not None:
+                # Dask blames all tasks that waited on a worker that ended, also those of another thread's run; only one
+                # that ends workers when it is the only one is to blame.
+                with self._rounds.alone():
+                    self._round(run, [killed], lambda: False, again=True)
         return run.outcomes
 
-    def _round(self, run: _Run, indices: Sequence[int], *, again: bool = False) -> int | None:
-        """Runs tasks until all have an outcome, or one of several has ended workers; returns the index of that one.
+    def _round(
+        self, run: _Run, indices: Sequence[int], in_doubt: Callable[[], bool], *, again: bool = False
+    ) -> int | None:
+        """Runs tasks until all have an outcome, or one may have ended workers; returns the index of that one.
 
         Args:
+            in_doubt: Whether another task may have ended the workers that one of these was lost with.
             again: Whether they ran before.
         """
         ended: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -121,7 +136,7 @@ class DaskEngine:
                 if (future := running.pop(index, None)) is None:  # no longer wanted
                     continue
                 outcome = self._outcome(run.tasks[index], future, watch)
-                if isinstance(outcome.error, KilledWorkers) and len(indices) > 1:
+                if isinstance(outcome.error, KilledWorkers) and in_doubt():
                     killed = run.first_without_outcome(index)
                     continue
                 run.end(index, outcome)
@@ -156,15 +171,16 @@ class DaskEngine:
         from distributed.scheduler import KilledWorker
 
         watch.seen()
-        # `future.result` with a timeout would cancel the results that other threads wait for.
-        waiting = asyncio.run_coroutine_threadsafe(
-            self._client.gather([future], asynchronous=True), self._client.loop.asyncio_loop
-        )
+        again = 0
         while True:
+            # `future.result` with a timeout would cancel the results that other threads wait for.
+            waiting = asyncio.run_coroutine_threadsafe(
+                self._client.gather([future], asynchronous=True), self._client.loop.asyncio_loop
+            )
+            while not futures.wait([waiting], timeout=_LOOK_EVERY_S).done:
+                watch.look()  # a worker may be lost with the result; then its task runs again
             try:
-                return waiting.result(timeout=_LOOK_EVERY_S)[0]
-            except futures.TimeoutError:  # a worker may be lost with the result; then its task runs again
-                watch.look()
+                return waiting.result()[0]
             except KilledWorker as error:
                 worker = error.last_worker.address
                 return TaskOutcome(
@@ -176,13 +192,19 @@ class DaskEngine:
                 )
             except futures.CancelledError as error:
                 raise lost(self._place, str(error)) from error
+            except _NO_ANSWER:  # of a connection to a worker that was just lost: the task itself raises none
+                again += 1
+                if again > _QUESTIONS:
+                    raise
+                watch.look()
+                time.sleep(_LOOK_EVERY_S)
 
     def _asked(self, question: Callable[[], Any]) -> Any:
         """What all workers answer; asks again if one is lost meanwhile."""
         for again in range(_QUESTIONS, -1, -1):
             try:
                 return question()
-            except OSError as error:
+            except _NO_ANSWER as error:
                 self._require_going()
                 if not again:
                     raise lost(self._place, str(error)) from error

@@ -30,7 +30,7 @@ class Order:
 
 
 def call(function: Callable[..., Any], order: Order, *arguments: Any) -> TaskOutcome:
-    """Runs a task in this worker. An error of segexport is part of the outcome; any other is a bug and is raised."""
+    """Runs a task in this worker. Errors of segexport and of files are part of the outcome; others are bugs."""
     from distributed import get_worker
 
     from segexport.engine.dask_shared import value_of
@@ -51,6 +51,9 @@ def call(function: Callable[..., Any], order: Order, *arguments: Any) -> TaskOut
             return TaskOutcome(function(*values), worker=name)
     except SegexportError as error:
         return TaskOutcome(error=_named(error, name) if name else error, worker=name)
+    except OSError as error:  # the client would take it for one of its connections, or of its own files
+        what = f"a task failed on worker {worker.address}"
+        return TaskOutcome(error=ClusterError(what, cause=f"{type(error).__name__}: {error}"), worker=name)
     except Stopped:
         return TaskOutcome()  # it is cancelled, so nobody gets this
 

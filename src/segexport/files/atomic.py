@@ -49,6 +49,8 @@ def whole_file(path: Path, *, replace: bool = True, keep_suffix: bool = False) -
         _require_file_place(path, replace)  # checked again: writing may take long
         os.replace(work, path)
     except OSError as error:
+        if not error.errno:  # of a connection, which the block uses
+            raise
         raise storage_error(error, path) from error
     finally:
         _remove(work)
@@ -79,6 +81,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
             remove_whole(path)
         work.replace(path)
     except OSError as error:
+        if not error.errno:  # of a connection, which the block uses
+            raise
         raise storage_error(error, work) from error
     finally:
         _remove(work)
