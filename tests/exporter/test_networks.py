@@ -33,7 +33,7 @@ REWRITTEN = {
     "lanenet": {"fold_constants", "unpool_to_arithmetic"},
     "spatial_embedding": {"fold_constants"},
 }
-REFUSED = {"segformer_small": {"ncnn"}, "lanenet": {"ncnn"}}
+REFUSED = {"lanenet": {"ncnn"}}
 LEAST_AGREEMENT = 0.9999
 CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "conv2d_transpose"})
 

@@ -51,6 +51,7 @@ from segexport.files.store import Store  # noqa: E402
 from segexport.files.yaml_reader import read_yaml  # noqa: E402
 from segexport.importers.checkpoint import find_checkpoint, read_checkpoint  # noqa: E402
 from segexport.importers.deploy_config import parse_deploy_config  # noqa: E402
+from segexport.importers.detection_config import read_detection_config  # noqa: E402
 from segexport.importers.model_files import find_model  # noqa: E402
 from segexport.importers.training_config import read_training_config  # noqa: E402
 from segexport.predict.model_pipeline import read_config  # noqa: E402
@@ -423,6 +424,10 @@ def _read_training_config(path: Path) -> None:
     read_training_config(path).deploy_config(3, None)
 
 
+def _read_detection_config(path: Path) -> None:
+    read_detection_config(path).deploy_config(3, None)
+
+
 def _by_suffix(**edits: Mutation) -> Mutation:
     """Harm by what the bytes begin with: JSON, or anything else."""
 
@@ -457,6 +462,21 @@ val_dataset:
   - {type: Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
 model: {type: FCN, num_classes: 2, backbone: {type: HRNet_W18, pretrained: null}, backbone_indices: [-1]}
 test_config: {is_slide: true}
+"""
+DETECTION = """
+architecture: Net
+num_classes: 2
+Net: {backbone: Body, head: Head}
+Body: {depth: 18, freeze_at: 0}
+Head: {lr: 0.1}
+TestReader:
+  sample_transforms:
+  - Decode: {}
+  - Resize: {interp: 2, target_size: [64, 96], keep_ratio: true}
+  - NormalizeImage: {is_scale: true, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+  - Permute: {}
+  batch_transforms:
+  - PadBatch: {pad_to_stride: 32}
 """
 RECIPE = """
 model: {path: model, preprocess: {color: rgb, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
@@ -493,6 +513,7 @@ READERS = (
         parse_deploy_config,
     ),
     Reader("training configuration", _one("net.yml", TRAINING), edit_yaml, _read_training_config),
+    Reader("detection configuration", _one("net.yml", DETECTION), edit_yaml, _read_detection_config),
     Reader("training checkpoint", _weights, edit_bytes, lambda path: read_checkpoint(find_checkpoint(path))),
     Reader("preprocessing", _one("p.yaml", PREPROCESS), edit_yaml, import_options._preprocess),
     Reader("pipeline", _one("pipeline.yaml", PIPELINE), edit_yaml, read_config),

@@ -342,7 +342,7 @@ def test_a_recording_counts_as_the_model_did(made):
 def test_who_made_it_is_told_in_every_report(made, tmp_path):
     from report_sample import passing_report
 
-    from segexport.report import FORMS, render
+    from segexport.report import render
 
     report = passing_report()
     for gpu, words in ((False, "the CPU (Some CPU), as a substitute for a GPU"), (True, "Some GPU, driver 550.1")):
@@ -352,7 +352,7 @@ def test_who_made_it_is_told_in_every_report(made, tmp_path):
             update={"recorded": run.recorded, "is_gpu": run.is_gpu, "device": run.info.device}
         )
         told = report.model_copy(update={"reference": reference})
-        for form in set(FORMS) - {"json"}:
+        for form in ("table", "markdown", "html", "junit", "annotations"):
             text = " ".join(render(told, form).replace("&#34;", '"').split())
             assert words in text, form
 

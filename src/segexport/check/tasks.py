@@ -69,7 +69,8 @@ class Setting:
         """The opened models; an export that has `failed` is not opened, and has that error."""
         self.require_paths()
         rows = tuple(replace(row, error=failed.get(row.name, row.error)) for row in self.prepared.rows)
-        with borrowed((self.run, frozenset(failed)), self.prepared.request, rows) as models:
+        errors = frozenset((name, str(error)) for name, error in failed.items())  # the opened rows hold them
+        with borrowed((self.run, errors), self.prepared.request, rows) as models:
             yield models
 
     def require_paths(self) -> None:

@@ -13,7 +13,7 @@ from segexport.files.atomic import whole_folder
 
 # Files of a finished run; a folder with only these may be replaced by the next run.
 _OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports", "recipe.yaml"})
-_OURS |= {"search.json", "search.html", "journal.jsonl"}
+_OURS |= {"search.json", "search.html", "journal.jsonl", "model_explorer"}
 _OURS |= {"report.sarif", "code-quality.json", "badge.svg", "badge.json"}  # docs/ci.md adds them
 
 

@@ -24,6 +24,7 @@ QUESTIONS = {
     "values": "Did the file itself run here?",
     "images": "Are the images independent, as the intervals assume?",
     "reference": "Does the reference itself hold?",
+    "provider": "Did an execution provider of a phone run, with the first one's masks?",
     "golden": "Are the scores those of the golden pack?",
     "baseline": "Is it no worse than in the earlier report?",
 }
