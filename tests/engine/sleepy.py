@@ -58,14 +58,18 @@ class Fall:
 
 class SleepyExport(ExportRecipe, SleepParams):
     to: Literal["sleepy"]
-    precision: Literal[Precision.FP32] = Precision.FP32
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
 
 
 class Sleepy(ExportTarget):
     name, title, format, Recipe, runtimes = "sleepy", "Sleepy", Format("sleepy"), SleepyExport, ("sleepy",)
+    searched = (Precision.FP32, Precision.FP16, Precision.W8)
 
     def steps(self, recipe: SleepyExport) -> list[Step]:
-        return [Fall(SleepParams(**{name: getattr(recipe, name) for name in SleepParams.model_fields}))]
+        """In fp16 it is off, and in w8 it cannot be opened."""
+        params = {name: getattr(recipe, name) for name in SleepParams.model_fields}
+        changes = {Precision.FP16: {"shift": recipe.shift + 9}, Precision.W8: {"refused": "no bed"}}
+        return [Fall(SleepParams(**params | changes.get(recipe.precision, {})))]
 
     def audit(self, artifact, inputs, options, runtime) -> Audit:
         return not_audited("it sleeps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,8 +22,7 @@ from segexport.errors import MissingInputError, SegexportError, capture_error
 from segexport.judge.results import Export, Measured, Measurement
 from segexport.measure import latency, parity
 from segexport.measure.environment import describe_machine, load_average
-from segexport.process.stopping import require_going
-from segexport.progress import Bar
+from segexport.process.stopping import until_stopped
 from segexport.references.live_model import LiveModel
 from segexport.references.shard import write_part
 from segexport.report.schema import DatasetInfo
@@ -32,6 +31,17 @@ from segexport.ui.pictures import Panel
 from segexport.verdict import Check
 
 Entries = tuple[DatasetEntry, ...]
+
+
+def require_paths(paths: Sequence[Path]) -> None:
+    """Raises MissingInputError if a file or folder is not here, in a worker."""
+    for path in paths:
+        if not path.exists():
+            raise MissingInputError(
+                f"{path}: no such file or folder",
+                cause="workers read models and images themselves, under the paths that the command was given",
+                hint="put them on a file system that all workers have at this path",
+            )
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Setting:
     def request(self, entries: Entries) -> CheckRequest:
         """The check of some images."""
         given = self.prepared.request
-        return replace(given, data=replace(given.data, entries=entries), progress=_until_stopped)
+        return replace(given, data=replace(given.data, entries=entries), progress=until_stopped)
 
     def row(self, name: str) -> Export:
         return next(row for row in self.prepared.rows if row.name == name)
@@ -74,14 +84,8 @@ class Setting:
             yield models
 
     def require_paths(self) -> None:
-        """Raises MissingInputError if a file or folder is not here."""
-        for path in self.paths:
-            if not path.exists():
-                raise MissingInputError(
-                    f"{path}: no such file or folder",
-                    cause="workers read models and images themselves, under the paths that the command was given",
-                    hint="put them on a file system that all workers have at this path",
-                )
+        """As the function of this name."""
+        require_paths(self.paths)
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def draw_part(
     scorer = prepared.scorer(data, keep=len(entries))
     with setting.opened(failed) as models:
         opened = [export.opened for export in models.running if export.model.name in wanted]
-        comparison = parity.compare(models.reference, opened, data, scorer, progress=_until_stopped, repeat=False)
+        comparison = parity.compare(models.reference, opened, data, scorer, progress=until_stopped, repeat=False)
     found: dict[str, dict[str, Panel]] = {}
     for name, images in wanted.items():
         counts = comparison.exports[name]
@@ -245,7 +249,7 @@ def measure_whole(setting: Setting, request: CheckRequest) -> tuple[Measurement,
     setting.require_paths()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        measured = measure(replace(request, folder=folder, progress=_until_stopped))
+        measured = measure(replace(request, folder=folder, progress=until_stopped))
         pictures = {f"{FOLDER}/{file.name}": file.read_bytes() for file in sorted((folder / FOLDER).glob("*"))}
     return measured, pictures
 
@@ -265,14 +269,3 @@ def _measured(export: Measured, models: OpenModels, request: CheckRequest, compa
         twin=record_of(session),
         error=counts.error,
     )
-
-
-class _Going:
-    def advance(self, count: int = 1) -> None:
-        require_going()
-
-
-@contextmanager
-def _until_stopped(_title: str, _total: int | None = None) -> Iterator[Bar]:
-    """A Progress that ends the work of a task that is cancelled."""
-    yield _Going()

@@ -8,7 +8,18 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command
-from segexport.cli.options import FILE, LABEL_MAP, LOG, THREADS, TargetName, chosen, grouping, import_options, importing
+from segexport.cli.options import (
+    FILE,
+    LABEL_MAP,
+    LOG,
+    ON,
+    THREADS,
+    TargetName,
+    chosen,
+    grouping,
+    import_options,
+    importing,
+)
 
 
 @click.command(
@@ -71,6 +82,7 @@ from segexport.cli.options import FILE, LABEL_MAP, LOG, THREADS, TargetName, cho
     show_default=True,
     help="Duration of the timed runs for the verdict, in seconds.",
 )
+@ON
 @LOG
 @importing
 @click.option("-o", "--output", type=FILE, required=True, help="Folder for the recipe, exports and reports.")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segexport.artifact import ModelArtifact, digest_of, read_artifact
-from segexport.commands.check import read_label_map
+from segexport.commands.check import read_label_map, require_no_phone
 from segexport.commands.run import model_recipe, run_pipeline
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import look
+from segexport.engine.address import is_remote
+from segexport.engine.base import TaskEngine
+from segexport.engine.connect import engine_for
 from segexport.errors import DataError, OptionError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
@@ -33,6 +38,7 @@ from segexport.search.evaluate import Evaluator, Workbench
 from segexport.search.journal import Journal
 from segexport.search.loop import Outcome, search
 from segexport.search.objective import Goal, Objective, carefully, finalists
+from segexport.search.on_engine import searching
 from segexport.search.overlays import of_search
 from segexport.search.report import Summary
 from segexport.search.search_space_builder import space_key, survey
@@ -95,6 +101,7 @@ class CompressOptions:
         screen_images: Number of images for the first measurement of a candidate.
         latency_seconds: Duration of timing for the verdict, in seconds.
         log: Trackers, `mlflow:URI` or `tensorboard:DIR`; see `records.run_log`.
+        on: The engine whose workers make, count and time the candidates (`engine.address`); None: this process.
     """
 
     data: Path
@@ -113,6 +120,7 @@ class CompressOptions:
     threads: int = 1
     latency_seconds: float = 20.0
     log: tuple[str, ...] = ()
+    on: str | None = None
 
 
 def compress(
@@ -137,6 +145,10 @@ def compress(
             f"--to {options.to} --objective latency: {untimed}",
             hint="--device adb measures on the connected one; --objective size or flops needs none",
         )
+    if options.on is not None:
+        require_no_phone(options.device)
+        if is_remote(options.on):
+            options = replace(options, data=options.data.absolute())
     images = split(options)
     if not images.apart:
         feedback.warn("the search and the verdict share images or groups: the verdict is slightly optimistic")
@@ -169,20 +181,27 @@ def compress(
     )
     to, train = options.to, options.train
     folder = default_root() / "searches" / space_key(bench, to, train)
-    with new_folder(output, replace=True) as out:
+    with (
+        new_folder(output, replace=True) as out,
+        engine_for(options.on, threads=options.threads) as engine,
+        nullcontext() if engine is None else searching(engine, bench, model.resolve()) as workers,
+    ):
         file = folder / "space.json"
         surveyed = file.is_file()
-        space = survey(bench, to, teacher=str(model.resolve()), train=train, file=file)
+        looks = None if workers is None else workers.look
+        space = survey(bench, to, teacher=str(model.resolve()), train=train, file=file, look=looks)
         journal = Journal(folder / f"{digest_of(goal.model_dump(mode='json'))[:16]}.jsonl")
         if journal.points:
             feedback.say(f"{len(journal.points)} measurements of an earlier run reused")
-        evaluate = Evaluator(bench, space.baseline)
+        evaluate, together = Evaluator(bench, space.baseline), None
+        if engine is not None and workers is not None:
+            budget.workers, together = engine.slots, partial(workers.evaluate, space.baseline)
         for point in journal.points:
-            evaluate.know(point.candidate)
-        budget.earlier_s = spent_s(journal.points) + (space.seconds if surveyed else 0.0)
-        outcome = search(space, goal, journal, evaluate, budget=budget, say=feedback.say)
+            (workers or evaluate).know(point.candidate)
+        budget.earlier_s = budget.spent_s(journal.points) + (space.seconds if surveyed else 0.0)
+        outcome = search(space, goal, journal, evaluate, budget=budget, say=feedback.say, together=together)
         described = model_recipe(model, importing, source)
-        judge = _Judge(described, images.recipe, options, goal, space, budget, store, feedback)
+        judge = _Judge(described, images.recipe, options, goal, space, budget, store, engine, feedback)
         chosen, checked, sentence = judge.verdict(outcome, out)
         summary = _summary(sentence, goal, space, outcome, chosen, counts)
         unproven = tuple(f"not confirmed by the verdict: {one}" for one in judge.failed)
@@ -248,6 +267,7 @@ class _Judge:
         space: Space,
         budget: TimeBudget,
         store: Store,
+        engine: TaskEngine | None,
         feedback: Feedback,
     ) -> None:
         self._model, self._data, self._goal, self._space, self._budget = model, data, goal, space, budget
@@ -257,7 +277,7 @@ class _Judge:
             "latency_seconds": options.latency_seconds,
             "latency": "warn",  # the search has timed the finalists: only one that is surely slower is refused here
         }
-        self._store, self._feedback = store, feedback
+        self._store, self._engine, self._feedback = store, engine, feedback
         self.failed: list[str] = []  # finalists that the verdict images did not confirm, and why
 
     def verdict(self, outcome: Outcome, out: Path) -> tuple[Trial | None, Report, str]:
@@ -287,7 +307,8 @@ class _Judge:
         candidate = None if point is None else point.candidate
         baseline = self._space.precisions[0]
         recipe = winner.recipe_of(candidate, baseline, self._goal, self._model, self._data, **self._check)
-        return recipe, run_pipeline(recipe, Path(), out, feedback=self._feedback, store=self._store)
+        ran = run_pipeline(recipe, Path(), out, feedback=self._feedback, store=self._store, engine=self._engine)
+        return recipe, ran
 
     def _kept(self, result: ExportResult) -> bool:
         """Whether a result is within the accuracy budget; without labels, of the mask IoU with the original's masks."""

@@ -18,20 +18,32 @@ from segexport.progress import silent
 
 @dataclass(frozen=True)
 class Workshop:
-    """What all steps of a run share.
-
-    Attributes:
-        root: The client's cache folder, which workers use if they have it.
-    """
+    """What all steps of a run share."""
 
     source: ModelArtifact
     context: StepContext
     store: Store
-    root: Path
 
-    def local_store(self) -> Store:
-        """The cache of a worker: the client's, or one of its own before the same shared store."""
-        return self.store if self.root.is_dir() else Store(shared=self.store.shared)
+
+def local_store(store: Store) -> Store:
+    """The cache of a worker: the client's, if it is here, or one of its own before the same shared store."""
+    return store if store.objects.parent.parent.is_dir() else Store(shared=store.shared)
+
+
+def local_model(source: ModelArtifact, store: Store) -> ModelArtifact:
+    """The model that the client has imported, in a worker."""
+    return source if source.path.is_dir() else _found(store, source.path.name)
+
+
+def require_tools(what: str, tools: Mapping[str, str]) -> None:
+    """Raises ClusterError if the tools of steps have other versions in this worker than at the client."""
+    if (here := tool_versions(tuple(tools))) != tools:
+        differing = [f"{name} {here.get(name) or 'none'} there, {tools[name] or 'none'} here" for name in tools]
+        raise ClusterError(
+            f"{what}: other tools on a worker",
+            cause="; ".join(differing),
+            hint="install the same",
+        )
 
 
 @dataclass(frozen=True)
@@ -51,16 +63,10 @@ def make_output(
         before: The output that it takes; None: the model.
         tools: Versions of the step's tools, which are part of its key.
     """
-    store, start = workshop.local_store(), time.monotonic()
-    source = _model(workshop, store) if before is None else _found(store, before.key)
+    store, start = local_store(workshop.store), time.monotonic()
+    source = local_model(workshop.source, store) if before is None else _found(store, before.key)
     if store.find_artifact(planned.key) is None:
-        if (here := tool_versions(planned.step.needs)) != tools:
-            differing = [f"{name} {here.get(name) or 'none'} there, {tools[name] or 'none'} here" for name in tools]
-            raise ClusterError(
-                f"step {planned.step.kind!r}: other tools on a worker",
-                cause="; ".join(differing),
-                hint="install the same",
-            )
+        require_tools(f"step {planned.step.kind!r}", tools)
         context = replace(workshop.context, key=planned.key)
 
         def work(folder: Path) -> None:
@@ -85,7 +91,7 @@ def build_on(
     """
     stats = CacheStats()
     bare = replace(context, progress=silent)
-    workshop = Workshop(source, bare, store, store.objects.parent.parent)
+    workshop = Workshop(source, bare, store)
     tasks: dict[str, EngineTask] = {}
     ends: dict[str, EngineTask | ModelArtifact] = {}
     with engine.share(workshop) as shared:
@@ -136,11 +142,6 @@ def _end(
     if outcome.error is not None:
         return outcome.error
     return _found(store, outcome.value.key)
-
-
-def _model(workshop: Workshop, store: Store) -> ModelArtifact:
-    path = workshop.source.path
-    return workshop.source if path.is_dir() else _found(store, path.name)
 
 
 def _found(store: Store, key: str) -> ModelArtifact:

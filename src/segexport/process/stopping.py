@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from segexport.progress import Bar
+
 
 class Stopped(BaseException):
     """Nobody wants the result of this thread's work any more.
@@ -35,3 +37,14 @@ def require_going() -> None:
     """Raises Stopped if this thread's work is no longer wanted."""
     if _THREAD.stopped is not None and _THREAD.stopped():
         raise Stopped
+
+
+class _Going:
+    def advance(self, count: int = 1) -> None:
+        require_going()
+
+
+@contextmanager
+def until_stopped(_title: str, _total: int | None = None) -> Iterator[Bar]:
+    """A Progress that ends this thread's work once it is no longer wanted."""
+    yield _Going()

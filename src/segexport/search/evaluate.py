@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,10 @@ class Workbench:
         """Returns the images of a fidelity level."""
         return self.images.at_most(self.screened if rung == "screen" else None)
 
+    def remembers(self, rung: Fidelity) -> bool:
+        """Whether the original's results on the images of a fidelity level are in the store."""
+        return self.store.find(_reference_key(self, self.shown(rung))) is not None
+
     def chain(self, candidate: Candidate) -> tuple[Planned, ...]:
         """Returns the steps from the model to the candidate's export."""
         recipe = Recipe.model_construct(model=None, data=None, steps=candidate.steps, exports=(candidate.export,))
@@ -121,18 +125,29 @@ class Evaluator:
         self._candidates[candidate.key] = candidate
 
     def __call__(self, attempt: Attempt) -> Trial:
+        return self._tried(attempt, lambda: self._counted(attempt) | (self._timed(attempt) if attempt.timed else {}))
+
+    def counted(self, attempt: Attempt) -> Trial:
+        """The trial without times."""
+        return self._tried(attempt, lambda: self._counted(attempt))
+
+    def timed(self, attempt: Attempt) -> Trial:
+        """The times only."""
+        return self._tried(attempt, lambda: self._timed(attempt))
+
+    def _tried(self, attempt: Attempt, measured: Callable[[], dict[str, Any]]) -> Trial:
         start = time.monotonic()
         self.know(attempt.candidate)
         found: dict[str, Any]
         try:
-            found = settled(lambda: self._measured(attempt))
+            found = settled(measured)
         except (Interrupted, StorageError, EnvironmentMissingError):
             raise
         except SegexportError as error:
             found = {"error": str(error)}
         return Trial(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)
 
-    def _measured(self, attempt: Attempt) -> dict[str, Any]:
+    def _counted(self, attempt: Attempt) -> dict[str, Any]:
         bench = self._bench
         start = time.monotonic()
         artifact = bench.make(attempt.candidate)
@@ -145,12 +160,12 @@ class Evaluator:
         start = time.monotonic()
         original = self._remembered(attempt.rung)
         found["original_seconds"] = round(time.monotonic() - start, 2)
-        found |= self._accuracy(artifact, bench.shown(attempt.rung), original)
-        if attempt.timed:
-            start = time.monotonic()
-            found |= self._times(artifact, attempt)
-            found["timing_seconds"] = round(time.monotonic() - start, 2)
-        return found
+        return found | self._accuracy(artifact, bench.shown(attempt.rung), original)
+
+    def _timed(self, attempt: Attempt) -> dict[str, Any]:
+        start = time.monotonic()
+        found = self._times(self._bench.make(attempt.candidate), attempt)
+        return found | {"timing_seconds": round(time.monotonic() - start, 2)}
 
     def _remembered(self, rung: Fidelity) -> Remembered:
         if rung not in self._original:
@@ -186,12 +201,12 @@ class Evaluator:
     def _times(self, artifact: ModelArtifact, attempt: Attempt) -> dict[str, object]:
         """Times alternately with fp32 and, at full fidelity, also with the best candidate so far."""
         rung = attempt.rung
-        programs = {"export": self._timed(artifact)}
+        programs = {"export": self._program(artifact)}
         if attempt.candidate.key != self._baseline.key:
-            programs["fp32"] = self._timed(self._bench.make(self._baseline))
+            programs["fp32"] = self._program(self._bench.make(self._baseline))
         rival = self._candidates.get(attempt.against) if rung == "full" else None
         if rival is not None and rival.key not in (attempt.candidate.key, self._baseline.key):
-            programs["against"] = self._timed(self._bench.make(rival))
+            programs["against"] = self._program(self._bench.make(rival))
         if rung == "full":  # repeat if the machine drifted: these times decide
             timings = latency.measure_steadily(programs, _FULL_SECONDS)
         else:
@@ -210,7 +225,7 @@ class Evaluator:
             found |= {"against_ratio": ratio.value, "against_interval": ratio.interval}
         return found
 
-    def _timed(self, artifact: ModelArtifact) -> latency.TimedModel:
+    def _program(self, artifact: ModelArtifact) -> latency.TimedModel:
         return LiveModel("export", artifact, self._bench.options).program(self._bench.images.read(0).image)
 
 
@@ -237,9 +252,13 @@ class Remembered:
         return Prediction(self.masks[name], None, True, 0.0, 0.0, self.decided.get(name))
 
 
+def _reference_key(bench: Workbench, images: Dataset) -> str:
+    return digest_of({"search reference": 3, "model": bench.source.digest, "data": images.fingerprint})
+
+
 def remember(bench: Workbench, images: Dataset, known: Remembered | None = None) -> Remembered:
     """Runs the original on images that are not `known`, or loads the results of an earlier run."""
-    key = digest_of({"search reference": 3, "model": bench.source.digest, "data": images.fingerprint})
+    key = _reference_key(bench, images)
     names = [entry.image for entry in images.entries]
 
     def run(folder: Path) -> None:

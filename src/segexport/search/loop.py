@@ -14,6 +14,8 @@ from segexport.search.space import Space
 from segexport.search.time_budget import TimeBudget, duration
 
 Evaluate = Callable[[Attempt], Trial]
+Record = Callable[[Attempt, Trial | Interrupted], None]
+EvaluateTogether = Callable[[Sequence[Attempt], Record], None]
 Say = Callable[[str], None]
 
 
@@ -32,10 +34,22 @@ class Outcome:
     left_out: list[str] = field(default_factory=list)
 
 
-def search(space: Space, goal: Goal, journal: Journal, evaluate: Evaluate, *, budget: TimeBudget, say: Say) -> Outcome:
+def search(
+    space: Space,
+    goal: Goal,
+    journal: Journal,
+    evaluate: Evaluate,
+    *,
+    budget: TimeBudget,
+    say: Say,
+    together: EvaluateTogether | None = None,
+) -> Outcome:
     """Fills the journal.
 
     An interrupted attempt is not a result and is not logged; the next run repeats it.
+
+    Args:
+        together: Measures the attempts of a stage in parallel and records them in their order; instead of `evaluate`.
 
     Raises:
         SegexportError: The fp32 export cannot be made or run; the disk is full.
@@ -43,6 +57,19 @@ def search(space: Space, goal: Goal, journal: Journal, evaluate: Evaluate, *, bu
     outcome = Outcome(journal.points, found=len(journal.points))
     put_off: set[tuple[str, Fidelity]] = set()  # left to the next run
     reserve_said = False
+
+    def record(attempt: Attempt, found: Trial | Interrupted) -> None:
+        if isinstance(found, Interrupted):
+            put_off.add(attempt.id)
+            outcome.left_out.append(f"{attempt.idea}: {found.what}; the next run tries it again")
+            say(f"  {outcome.left_out[-1]}")
+            if attempt.stage == "baseline":
+                raise found
+            return
+        journal.append(found)
+        outcome.made += 1
+        say(f"  {describe(found)}")
+
     while batch := propose(space, goal, journal.points, put_off):
         stage = batch[0].stage
         fitting = _fitting(budget, space, batch, journal.points)
@@ -52,22 +79,18 @@ def search(space: Space, goal: Goal, journal: Journal, evaluate: Evaluate, *, bu
         if fitting and stage != "baseline":
             say(_announced(budget, space, fitting, len(batch), journal.points))
         late = [attempt for attempt in batch if attempt not in fitting]
-        for attempt in fitting:
+        if together is not None and fitting:
+            together(fitting, record)
+        for attempt in fitting if together is None else ():
             if not budget.fits(space, attempt, journal.points):  # others took longer than expected
                 late.append(attempt)
                 continue
             try:
                 point = evaluate(attempt)
             except Interrupted as error:
-                put_off.add(attempt.id)
-                outcome.left_out.append(f"{attempt.idea}: {error.what}; the next run tries it again")
-                say(f"  {outcome.left_out[-1]}")
-                if stage == "baseline":
-                    raise
-                continue
-            journal.append(point)
-            outcome.made += 1
-            say(f"  {describe(point)}")
+                record(attempt, error)
+            else:
+                record(attempt, point)
         if late:
             put_off |= {attempt.id for attempt in late}
             work_s = sum(budget.expected_s(space, attempt, journal.points) for attempt in late)
@@ -86,14 +109,14 @@ def _fitting(budget: TimeBudget, space: Space, batch: Sequence[Attempt], points:
     for attempt in batch:
         if budget.fits(space, attempt, points, before_s):
             found.append(attempt)
-            before_s += budget.expected_s(space, attempt, points)
+            before_s += budget.added_s(space, attempt, points)
     return [] if batch[0].stage in WHOLE_STAGES and len(found) < len(batch) else found
 
 
 def _announced(budget: TimeBudget, space: Space, fitting: Sequence[Attempt], of: int, points: Sequence[Trial]) -> str:
     many = "try" if len(fitting) == 1 else "tries"
     count = f"{len(fitting)} {many}" if len(fitting) == of else f"{len(fitting)} of {of} tries"
-    seconds = sum(budget.expected_s(space, attempt, points) for attempt in fitting)
+    seconds = sum(budget.added_s(space, attempt, points) for attempt in fitting)
     return f"{fitting[0].stage}: {count}, about {duration(seconds)}; {duration(budget.left_s)} left"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,15 +25,22 @@ MOST_GROUPS = 32  # with more layers than this, neighbouring layers are tried to
 KEPT_MACS = (0.75, 0.5, 0.35)
 
 
-def survey(bench: Workbench, to: str, *, teacher: str, train: bool, file: Path) -> Space:
-    """Returns the space of a model; stores it in `file`, because times vary between measurements."""
+Look = Callable[[Workbench, str, str, bool], Space]
+
+
+def survey(bench: Workbench, to: str, *, teacher: str, train: bool, file: Path, look: Look | None = None) -> Space:
+    """Returns the space of a model; stores it in `file`, because times vary between measurements.
+
+    Args:
+        look: As `look_at`, which is the default.
+    """
     if file.is_file():
         try:
             return _with_teacher(Space.model_validate_json(file.read_bytes()), teacher)
         except ValueError:
             file.unlink()
     start = time.monotonic()
-    found = _looked_at(bench, to, teacher, train)
+    found = (look or look_at)(bench, to, teacher, train)
     found = found.model_copy(update={"seconds": round(time.monotonic() - start, 2)})
     write_file(file, json.dumps(found.model_dump(mode="json"), indent=1).encode())
     return found
@@ -70,7 +78,8 @@ def exports(to: str) -> tuple[ExportRecipe, ...]:
     return tuple(target.Recipe(to=to, precision=precision) for precision in target.searched)
 
 
-def _looked_at(bench: Workbench, to: str, teacher: str, train: bool) -> Space:
+def look_at(bench: Workbench, to: str, teacher: str, train: bool) -> Space:
+    """Looks at the layers of a model and their times, and at its possible trainings."""
     target = target_named(to)
     found: dict[str, Any] = {"precisions": exports(to)}
     if bench.learning is None:

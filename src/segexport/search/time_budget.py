@@ -59,6 +59,7 @@ class TimeBudget:
         images: Numbers of images of the attempts and the verdict.
         earlier_s: Time spent by earlier runs of the same search.
         verdict_timing_s: Requested duration of the verdict's timing.
+        workers: Number of attempts of a stage that are made and counted at the same time; they are timed one by one.
         clock: Returns the time in seconds.
     """
 
@@ -66,6 +67,7 @@ class TimeBudget:
     images: ImageCounts
     earlier_s: float = 0.0
     verdict_timing_s: float = 0.0
+    workers: int = 1
     clock: Callable[[], float] = time.monotonic
     _start: float = field(init=False)
 
@@ -111,6 +113,18 @@ class TimeBudget:
             seconds += _timing_s(attempt.rung, points)
         seconds += self._original_s(attempt.rung, points)
         return seconds + (0.0 if own else _making_s(space, attempt.candidate, points))
+
+    def added_s(self, space: Space, attempt: Attempt, points: Sequence[Trial]) -> float:
+        """Estimates by how much an attempt prolongs its stage."""
+        timing_s = _timing_s(attempt.rung, points) if attempt.timed else 0.0
+        return self._shared_s(self.expected_s(space, attempt, points), timing_s)
+
+    def spent_s(self, points: Sequence[Trial]) -> float:
+        """Estimates how long these attempts took, which may have run at the same time."""
+        return self._shared_s(spent_s(points), sum(point.timing_seconds for point in points))
+
+    def _shared_s(self, work_s: float, timing_s: float) -> float:
+        return timing_s + (work_s - timing_s) / self.workers
 
     def _original_s(self, rung: Fidelity, points: Sequence[Trial]) -> float:
         """Estimates the time of the original on the images of a full measurement; only the first one needs it."""
