@@ -17,6 +17,7 @@ from segexport.engine.address import LocalWorkers, Scheduler, parse
 from segexport.engine.dask_engine import DaskEngine
 from segexport.engine.dask_task import mismatch, versions
 from segexport.engine.installed import differences, installed
+from segexport.engine.interrupt import remembered_interrupt
 from segexport.errors import ClusterError, EnvironmentMissingError
 
 _CONNECT_S = 30.0
@@ -47,7 +48,11 @@ def open_engine(on: str, *, threads: int = 1) -> Iterator[DaskEngine]:
     require_dask()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of versions, which are compared below, and of ports
-        with _local(place, threads) if isinstance(place, LocalWorkers) else _remote(place, on) as engine:
+        with (
+            remembered_interrupt() as interrupted,
+            _local(place, threads) if isinstance(place, LocalWorkers) else _remote(place, on) as engine,
+        ):
+            engine.interrupted = interrupted
             try:
                 yield engine
             finally:

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import queue
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,9 @@ class DaskEngine:
         client: A connected client; its owner closes it.
         place: The address, for messages.
         local: Whether the workers belong to this command.
+
+    Attributes:
+        interrupted: Tells whether Ctrl-C was pressed.
     """
 
     def __init__(self, client: Any, place: str, *, local: bool) -> None:
@@ -47,6 +51,7 @@ class DaskEngine:
         self._folder = os.getcwd() if local else ""
         self._run, self._numbers = uuid.uuid4().hex[:12], itertools.count()
         self._stopped = False
+        self.interrupted: Callable[[], bool] = lambda: False
         self._quiet = QuietMachine(self._require_going)
         self._rounds = Rounds(self._require_going)
 
@@ -108,6 +113,7 @@ class DaskEngine:
                 # that ends workers when it is the only one is to blame.
                 with self._rounds.alone():
                     self._round(run, [killed], lambda: False, again=True)
+        self._require_going()
         return run.outcomes
 
     def _round(
@@ -214,6 +220,8 @@ class DaskEngine:
         require_going()
         if self._stopped:
             raise Stopped
+        if self.interrupted():  # and the exception was lost
+            raise KeyboardInterrupt if threading.current_thread() is threading.main_thread() else Stopped
 
 
 class _Run:
