@@ -42,7 +42,7 @@ def survey(bench: Workbench, to: str, *, teacher: str, train: bool, file: Path, 
     start = time.monotonic()
     found = (look or look_at)(bench, to, teacher, train)
     found = found.model_copy(update={"seconds": round(time.monotonic() - start, 2)})
-    write_file(file, json.dumps(found.model_dump(mode="json"), indent=1).encode())
+    write_file(file, json.dumps(found.model_dump(mode="json", exclude_unset=True), indent=1).encode())
     return found
 
 
