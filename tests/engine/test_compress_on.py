@@ -156,11 +156,17 @@ def outcome(place: Path) -> dict[str, Any]:  # noqa: F811
     out = place / "out"
     journal = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
     summary = json.loads((out / "search.json").read_text())
+    tries = [_without_seconds(one) for one in summary["tries"]]
     return {
-        "journal": [{key: value for key, value in line.items() if not key.endswith("seconds")} for line in journal],
-        "summary": {key: summary[key] for key in summary if key not in ("spent_seconds", "made", "found")},
+        "journal": [_without_seconds(line) for line in journal],
+        "summary": {key: summary[key] for key in summary if key not in ("spent_seconds", "made", "found", "tries")},
+        "tries": tries,
         **{name: (out / name).read_bytes() for name in ("report.json", "recipe.yaml")},
     }
+
+
+def _without_seconds(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if not key.endswith("seconds")}
 
 
 def test_a_phone_is_refused(place):  # noqa: F811
