@@ -40,8 +40,8 @@ def apk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return folder / f"{request.param}.apk"
 
 
-def _badging(apk: Path) -> str:
-    return script([require_tools("apk") / "apk" / "aapt2_64", "dump", "badging", apk], timeout_s=60)
+def _dumped(apk: Path, *what: str) -> str:
+    return script([require_tools("apk") / "apk" / "aapt2_64", "dump", *what, apk], timeout_s=60)
 
 
 @pytest.mark.slow
@@ -101,11 +101,12 @@ def test_contents(apk: Path) -> None:
 
 @pytest.mark.slow
 def test_manifest(apk: Path) -> None:
-    badging = _badging(apk)
+    badging = _dumped(apk, "badging")
+    manifest = _dumped(apk, "xmltree", "--file", "AndroidManifest.xml")  # this aapt2's badging has no versions of SDKs
     versions = _versions()
     assert f"package: name='{versions['APPLICATION_ID']}'" in badging
-    assert f"sdkVersion:'{versions['MIN_SDK']}'" in badging
-    assert f"targetSdkVersion:'{versions['TARGET_SDK']}'" in badging
+    assert re.findall(r"minSdkVersion\(0x\w+\)=(\d+)", manifest) == [versions["MIN_SDK"]]
+    assert re.findall(r"targetSdkVersion\(0x\w+\)=(\d+)", manifest) == [versions["TARGET_SDK"]]
     assert "compileSdkVersion='34'" in badging  # what the resources are linked against
     assert "launchable-activity: name='dev.segexport.demo.MainActivity'" in badging
     asked = re.findall(r"uses-permission: name='([^']+)'", badging)
