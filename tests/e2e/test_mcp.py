@@ -178,6 +178,32 @@ def test_a_server_that_ends_takes_its_command_along(workplace, end):
     assert running(marker) == []
 
 
+def test_the_end_waits_for_a_command_that_is_being_started(monkeypatch, tmp_path):
+    anyio = pytest.importorskip("anyio")
+    pytest.importorskip("mcp")
+    from segexport.assistant.server import Commands
+
+    started = []
+    open_process = anyio.open_process
+
+    async def slow(*arguments, **options):
+        started.append(await open_process(*arguments, **options))
+        await anyio.sleep(0.2)
+        return started[0]
+
+    async def story():
+        commands = Commands()
+        async with anyio.create_task_group() as group:
+            group.start_soon(commands.start, [sys.executable, "-c", "import time; time.sleep(300)"], tmp_path)
+            while not started:
+                await anyio.sleep(0.01)
+            await commands.end_all()
+        assert started[0].returncode is not None
+
+    monkeypatch.setattr(anyio, "open_process", slow)
+    anyio.run(story)
+
+
 def test_a_call_that_is_cancelled_ends_its_command(workplace):
     anyio = pytest.importorskip("anyio")
     assert workplace.segexport("export", "model", "--to", "onnx", "-o", "onnx").code == 0

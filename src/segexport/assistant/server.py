@@ -49,7 +49,7 @@ def serve(cli: click.Group, root: Path) -> None:
 
 
 async def _serve(cli: click.Group, root: Path) -> None:
-    tools, alone, running = tools_of(cli), anyio.Lock(), set()
+    tools, alone, commands = tools_of(cli), anyio.Lock(), Commands()
 
     async def list_tools(_context: Any, _parameters: Any) -> ListToolsResult:
         return ListToolsResult(tools=[_described(tool) for tool in tools.values()])
@@ -63,7 +63,7 @@ async def _serve(cli: click.Group, root: Path) -> None:
                 raise OptionError(f"there is no tool {parameters.name!r}", hint=f"the tools are {', '.join(tools)}")
             line = tools[parameters.name].command_line(parameters.arguments or {}, root)
             async with alone:
-                return await _run(line, root, report, running)
+                return await _run(line, root, report, commands)
         except SegexportError as error:
             return _answer(json.loads(to_json(ErrorDocument.of(error))))
 
@@ -75,18 +75,50 @@ async def _serve(cli: click.Group, root: Path) -> None:
         on_call_tool=call_tool,
     )
     async with anyio.create_task_group() as group:
-        group.start_soon(_stop_at_sigterm, running)
+        group.start_soon(_stop_at_sigterm, commands)
         async with stdio_server() as (read, write):
             await server.run(read, write, server.create_initialization_options())
         group.cancel_scope.cancel()
 
 
-async def _stop_at_sigterm(running: set[Any]) -> None:
+class Commands:
+    """The commands that run: whoever ends the server ends them too."""
+
+    def __init__(self) -> None:
+        self._starting = anyio.Lock()
+        self._running: set[Any] = set()
+
+    async def start(self, command: list[str], folder: Path) -> Any:
+        """Starts a command in `folder`, in a session of its own.
+
+        Neither a cancelled call nor SIGTERM comes between the start and the entry here: nobody would end that process.
+        """
+        with anyio.CancelScope(shield=True):
+            async with self._starting:
+                process = await anyio.open_process(
+                    command, stdin=subprocess.DEVNULL, cwd=folder, start_new_session=True
+                )
+                self._running.add(process)
+        return process
+
+    async def end(self, process: Any) -> None:
+        """Ends a command, if it still runs, with its workers."""
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+            self._running.discard(process)
+
+    async def end_all(self) -> None:
+        """Ends every command; none can be started after."""
+        await self._starting.acquire()
+        for process in tuple(self._running):
+            await _end(process)
+
+
+async def _stop_at_sigterm(commands: Commands) -> None:
     """Ends the running command at SIGTERM, then this process, whose read of standard input cannot be cancelled."""
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
-            for process in tuple(running):
-                await _end(process)
+            await commands.end_all()
             os._exit(128 + signal.SIGTERM)
 
 
@@ -100,15 +132,9 @@ def _described(tool: CommandTool) -> Tool:
     )
 
 
-async def _run(line: list[str], root: Path, report: Callable[..., Any], running: set[Any]) -> CallToolResult:
-    """Runs a command in `root`; its messages become progress notifications, its document the result.
-
-    Args:
-        running: Has the process as long as it runs.
-    """
-    command = [sys.executable, "-m", "segexport", *line]
-    process = await anyio.open_process(command, stdin=subprocess.DEVNULL, cwd=root, start_new_session=True)
-    running.add(process)
+async def _run(line: list[str], root: Path, report: Callable[..., Any], commands: Commands) -> CallToolResult:
+    """Runs a command in `root`; its messages become progress notifications, its document the result."""
+    process = await commands.start([sys.executable, "-m", "segexport", *line], root)
     printed: list[str] = []
     last = ""
     try:
@@ -133,9 +159,7 @@ async def _run(line: list[str], root: Path, report: Callable[..., Any], running:
             group.start_soon(read_messages)
         await process.wait()
     finally:
-        with anyio.CancelScope(shield=True):
-            await _end(process)
-            running.discard(process)
+        await commands.end(process)
     try:
         return _answer(json.loads("".join(printed)))
     except ValueError:
