@@ -2,7 +2,7 @@
 
     python benchmarks/dask_scaling.py simulated                    # 1 to 64 workers whose models sleep
     python benchmarks/dask_scaling.py client                       # the client's memory and merge, by images
-    python benchmarks/dask_scaling.py real MODEL EXPORT DATA       # 1, 2 and 4 workers on this machine's processors
+    python benchmarks/dask_scaling.py real MODEL EXPORT DATA       # 1, 2, 4 workers, a processor each if possible
 
 Each adds its part to the result. Simulated models take time and no processor, as if each worker had a machine of its
 own; decoding, counting and Dask are real, and share this machine. All workers have equally many images, in every row.
@@ -309,7 +309,12 @@ def merged(folder: Path) -> dict[str, float]:
 
 
 def real(model: Path, export: Path, data_root: Path, images: int, rounds: int) -> dict[str, Any]:
-    """Images per second of 1, 2 and 4 workers that share this machine's processors, and the pieces of an image."""
+    """Images per second of 1, 2 and 4 workers, and the pieces of an image.
+
+    A worker's reference and export run beside each other, so that one worker alone takes more than one processor: each
+    row is bound to as many processors as it has workers, as far as the machine has them.
+    """
+    processors = sorted(os.sched_getaffinity(0))
     rows: dict[int, list[dict[str, float]]] = {1: [], 2: [], 4: []}
     with tempfile.TemporaryDirectory() as scratch:
         data = repeated(data_root, Path(scratch) / "data", images)
@@ -317,8 +322,10 @@ def real(model: Path, export: Path, data_root: Path, images: int, rounds: int) -
         made = read_artifact(export)
         for _ in range(rounds):
             for workers, found in rows.items():
+                os.sched_setaffinity(0, processors[:workers])
                 found.append(checked(f"local:{workers}", source, {"export": made}, data))
                 print(workers, found[-1], os.getloadavg()[0], flush=True)
+        os.sched_setaffinity(0, processors)
         pieces = pieces_of(source, made, data)
     rates = {workers: images / statistics.median(row["counting_s"] for row in found) for workers, found in rows.items()}
     return {
@@ -326,9 +333,10 @@ def real(model: Path, export: Path, data_root: Path, images: int, rounds: int) -
         "export": str(made.manifest.format),
         "images": images,
         "rounds": rounds,
-        "cores": len(os.sched_getaffinity(0)),
+        "processors": len(processors),
         "workers": {
             str(workers): {
+                "processors": min(workers, len(processors)),
                 "images_per_s": round(rate, 2),
                 "gain": round(rate / rates[1], 3),
                 "counting_s": [round(row["counting_s"], 2) for row in rows[workers]],
