@@ -10,7 +10,8 @@ from collections import Counter, defaultdict
 
 import onnx
 import onnxruntime as ort
-from onnx_quantize_worker import PRODUCTS, choose_nodes
+from float_model import PRODUCTS
+from onnx_quantize_worker import choose_nodes
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 _SUFFIX = re.compile(r"(_nchwc|_token_\d+|_quant|/duplicated)+$")  # suffixes that ONNX Runtime's optimizer appends

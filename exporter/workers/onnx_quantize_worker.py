@@ -11,23 +11,20 @@ from functools import reduce
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from bias_correction import CORRECTED, BiasCorrector, add_missing_biases, channel_means
 from equalize import equalize
+from float_model import PRODUCTS, folded_model, metadata_of, observing, session_of, values_of, write_model
 from histogram import Histogram
-from narrow_weights import as_new, narrow
+from narrow_weights import narrow
 from onnx import TensorProto, numpy_helper
-from onnx_worker import _io, _session, _strip
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from output_error import output_error
 from weight_rounding import WeightRounding
 from worker_host import WorkerFailure
 
-PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Normalizations and softmax lose more in 8 bits than they save; operators that only read a shape save nothing.
 _NEVER = frozenset(
     {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "Softmax", "ArgMax"}
@@ -41,17 +38,7 @@ _state: dict = {}
 
 def begin(arguments, _arrays):
     """Folds BatchNorm and constants, and opens the model with every activation that will be quantized as an output."""
-    folded = os.path.join(arguments["scratch"], "folded.onnx")
-    quant_pre_process(arguments["fp32"], folded, skip_symbolic_shape=True)
-    model = onnx.load(folded)
-    _require_finite_weights(model)
-    if arguments["weight_bits"] == 4:
-        model = as_new(model)
-    for index, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"
-    unknown = set(arguments["float_nodes"]) - {node.name for node in model.graph.node}
-    if unknown:
-        raise WorkerFailure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
+    model = folded_model(arguments, four_bits=arguments["weight_bits"] == 4)
     float_operators = set(arguments["float_operators"])
     if arguments["inputs_only"]:
         float_operators |= {node.op_type for node in model.graph.node} - PRODUCTS
@@ -68,36 +55,15 @@ def begin(arguments, _arrays):
     bits, ends = arguments["weight_bits"], arguments["ends"]
     rounding = WeightRounding(model, chosen, images, bits, ends) if images or bits < 8 else None
     seen_by_layers = [name for turn in range(len(rounding.turns)) for name in rounding.wanted(turn)] if rounding else []
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
-    present = {value.name for value in (*observed.graph.output, *observed.graph.input)}
-    more = [name for name in dict.fromkeys([*names, *seen_by_layers]) if name not in present]
-    observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in more)
+    session = observing(model, [*names, *seen_by_layers])
     _state.update(
-        arguments=arguments, model=model, chosen=chosen, session=_open(observed), seen=0, notes=notes, rounding=rounding
+        arguments=arguments, model=model, chosen=chosen, session=session, seen=0, notes=notes, rounding=rounding
     )
     _state["parts"] = {name: [Histogram() for _ in range(max(2, arguments["draws"]))] for name in names}
     outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
     _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
     _state["means"], _state["kept"] = {}, []
     return {"tensors": len(names)}, []
-
-
-def _require_finite_weights(model) -> None:
-    for value in model.graph.initializer:
-        if value.data_type == TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(value)).all():
-            raise WorkerFailure(
-                f"the model's constant {value.name} contains NaN or infinity",
-                cause="the training diverged, or the file is damaged",
-                hint="export the model again from a good checkpoint",
-            )
-
-
-def _open(model):
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _grouped_transposed(model) -> set[str]:
@@ -206,13 +172,6 @@ def _values(names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]
     return values_of(_state["session"], names, arrays)
 
 
-def values_of(session, names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensor of the float model -> its value for one image; includes the inputs."""
-    feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
-    names = [name for name in names if name not in feed]
-    return (dict(zip(names, session.run(names, feed), strict=True)) if names else {}) | feed  # [] would mean all
-
-
 def quantize(_arguments, _arrays):
     """Quantizes; returns the number of turns for `round` and of levels for `correct`.
 
@@ -220,7 +179,7 @@ def quantize(_arguments, _arrays):
     """
     given, model = _state["arguments"], _state["model"]
     _state["nodes"] = [(node.name, node.op_type) for node in model.graph.node]
-    _state["metadata"] = [(e.key, e.value) for e in model.metadata_props if e.key.startswith("segexport.")]
+    _state["metadata"] = metadata_of(model)
     method, done = given["method"], _quantized(given["method"])
     errors = {method: _error_of(done)} if given["fallback"] and _state["kept"] and _state["parts"] else {}
     if errors and not errors[method] <= 1:
@@ -293,7 +252,7 @@ def _error_of(quantized: onnx.ModelProto) -> float:
     """The error of a quantized model's outputs on some of the kept images; see `output_error`."""
     kept = _state["kept"][:: max(1, len(_state["kept"]) // _COMPARED)]
     outputs = [value.name for value in _state["model"].graph.output]
-    session = _open(quantized)
+    session = session_of(quantized)
 
     def pairs():
         for path in kept:
@@ -342,7 +301,7 @@ def weights(_arguments, _arrays):
 def correct(arguments, _arrays):
     """Corrects the biases of one level of convolutions; returns the largest shift."""
     corrector, kept = _state["corrector"], _state["kept"]
-    session, means = _open(corrector.until(arguments["level"])), None
+    session, means = session_of(corrector.until(arguments["level"])), None
     for path in kept:
         arrays = _stored(path)
         inputs = [value.name for value in _state["session"].get_inputs()]
@@ -357,15 +316,8 @@ def save(arguments, _arrays):
     done = _state["int8"]
     if _state["rounding"] is not None:
         narrow(done, _state["rounding"].narrow)
-    _strip(done)
-    for key, value in _state["metadata"]:
-        entry = done.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.checker.check_model(done)
-    _session(done)
-    with open(arguments["out"], "wb") as file:
-        file.write(done.SerializeToString(deterministic=True))
-    return {**_io(done), "notes": [_summary(_state["nodes"], _state["chosen"]), *_state["notes"]]}, []
+    io = write_model(done, _state["metadata"], arguments["out"])
+    return {**io, "notes": [_summary(_state["nodes"], _state["chosen"]), *_state["notes"]]}, []
 
 
 def _scale(histogram: Histogram, method: str, given: dict) -> float:

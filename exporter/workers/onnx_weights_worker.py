@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import numpy as np
-import onnx
-from narrow_weights import as_new
+from float_model import PRODUCTS, folded_model, metadata_of, observing, values_of, write_model
 from onnx import TensorProto
-from onnx_quantize_worker import PRODUCTS, _open, _require_finite_weights, values_of
-from onnx_worker import _io, _session, _strip
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from stored_weights import StoredWeights
 from worker_host import WorkerFailure
 
@@ -23,17 +18,7 @@ def begin(arguments, _arrays):
 
     Returns the number of turns of `gather` and `round`.
     """
-    folded = os.path.join(arguments["scratch"], "folded.onnx")
-    quant_pre_process(arguments["fp32"], folded, skip_symbolic_shape=True)
-    model = onnx.load(folded)
-    _require_finite_weights(model)
-    if 4 in (arguments["weight_bits"], arguments["ends"]):
-        model = as_new(model)
-    for index, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"
-    unknown = set(arguments["float_nodes"]) - {node.name for node in model.graph.node}
-    if unknown:
-        raise WorkerFailure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
+    model = folded_model(arguments, four_bits=4 in (arguments["weight_bits"], arguments["ends"]))
     chosen = {
         node.name
         for node in model.graph.node
@@ -47,13 +32,9 @@ def begin(arguments, _arrays):
             cause="no convolution and no matrix product has a constant second operand",
             hint="--precision fp16 halves any model",
         )
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
-    present = {value.name for value in (*observed.graph.output, *observed.graph.input)}
-    seen = dict.fromkeys(name for turn in range(len(stored.turns)) for name in stored.wanted(turn))
-    observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in seen if name not in present)
-    _state.update(model=model, stored=stored, session=_open(observed) if images else None)
-    _state["metadata"] = [(e.key, e.value) for e in model.metadata_props if e.key.startswith("segexport.")]
+    seen = [name for turn in range(len(stored.turns)) for name in stored.wanted(turn)]
+    _state.update(model=model, stored=stored, session=observing(model, seen) if images else None)
+    _state["metadata"] = metadata_of(model)
     return {"turns": len(stored.turns)}, []
 
 
@@ -76,18 +57,11 @@ def round_weights(arguments, _arrays):
 def save(arguments, _arrays):
     model, stored = _state["model"], _state["stored"]
     stored.finish()
-    _strip(model)
-    for key, value in _state["metadata"]:
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.checker.check_model(model)
-    _session(model)
-    with open(arguments["out"], "wb") as file:
-        file.write(model.SerializeToString(deterministic=True))
+    io = write_model(model, _state["metadata"], arguments["out"])
     bits = Counter(stored.bits.values())
     floats = sum(int(np.prod(value.dims)) for value in model.graph.initializer if value.data_type == TensorProto.FLOAT)
     kept = ", ".join(f"{count} in {size} bits" for size, count in sorted(bits.items()))
-    return {**_io(model), "notes": [f"weights: {kept}; {floats} values stay in float"]}, []
+    return {**io, "notes": [f"weights: {kept}; {floats} values stay in float"]}, []
 
 
 COMMANDS = {"begin": begin, "gather": gather, "round": round_weights, "save": save}
