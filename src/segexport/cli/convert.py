@@ -136,7 +136,7 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
         "segexport export inference_model/ --to onnx --precision int8 --calibration data/ -o out/onnx-int8",
         "segexport export inference_model/ --for android --data photos/ -o out/android",
     ],
-    results=["commands.documents:ArtifactDocument", "commands.recommend:RecommendationDocument"],
+    results=["commands.documents:ArtifactDocument", "commands.recommend:Recommendation"],
 )
 @click.argument("model", type=FILE)
 @click.option("--to", "to", type=TargetName(), help="Export target.")
@@ -238,7 +238,7 @@ def _recommend(say: Any, model: Path, output: Path, purpose: str, options: dict[
     asked = chosen(RecommendOptions, {**options, "purpose": purpose})
     found = recommend(model, output, import_options(options), asked, feedback=say)
     if say.form == "json":
-        say.result(found.document)
+        say.result(found)
     else:
         say.data(terminal.render(found.report, width=say.stdout_width, color=say.stdout_color))
         say.data(found.why)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,40 +88,8 @@ class MissingTarget:
     install: str
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """The recommended export, and the results of all candidates.
-
-    Attributes:
-        recommended: Name of an export; empty if none passed.
-        why: The reason, as one paragraph.
-        next_steps: Commands for the next steps.
-        report: The check of all candidates.
-    """
-
-    purpose: str
-    recommended: str
-    why: str
-    next_steps: tuple[str, ...]
-    candidates: tuple[CheckedCandidate, ...]
-    missing: tuple[MissingTarget, ...]
-    report: Report
-
-    @property
-    def document(self) -> RecommendationDocument:
-        """What `--format json` prints."""
-        return RecommendationDocument(**vars(self))
-
-    def as_json(self) -> str:
-        """The content of `recommendation.json`."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("report", "candidates", "missing")}
-        plain |= {"candidates": [asdict(one) for one in self.candidates]}
-        plain |= {"missing": [asdict(one) for one in self.missing]}
-        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
-
-
-class RecommendationDocument(Frozen):
-    """The recommended export, and the results of all candidates.
+class Recommendation(Frozen):
+    """The recommended export, and the results of all candidates; what `--format json` prints.
 
     Attributes:
         recommended: Name of an export in the folder `exports`; empty if none passed, exit code 1.
@@ -138,6 +105,10 @@ class RecommendationDocument(Frozen):
     candidates: tuple[CheckedCandidate, ...]
     missing: tuple[MissingTarget, ...]
     report: Report
+
+    def as_json(self) -> str:
+        """The content of `recommendation.json`, which stands beside the report."""
+        return self.model_dump_json(indent=2, exclude={"report"}) + "\n"
 
 
 def recommend(
@@ -244,13 +215,29 @@ def _recommendation(
         why += " ".join(f"{one.name}: {one.reason}." for one in candidates)
         if report.dataset.images < PASS_IMAGES:
             why += f" {PASS_IMAGES} images or more are needed for a verdict."
-        return Recommendation(purpose.name, "", why, (), candidates, missing, report)
+        return Recommendation(
+            purpose=purpose.name,
+            recommended="",
+            why=why,
+            next_steps=(),
+            candidates=candidates,
+            missing=missing,
+            report=report,
+        )
     why = _why(best, report, target_of, purpose, candidates, timed=timed)
     export = output / "exports" / best.name
     command = target_of[best.name].next_command.get(purpose.name, "")
     named = {"export": shlex.quote(str(export)), "image": shlex.quote(str(image))}
     step = command.format(**named) if command else f"see {export / 'README.md'}"
-    return Recommendation(purpose.name, best.name, why, (step,), candidates, missing, report)
+    return Recommendation(
+        purpose=purpose.name,
+        recommended=best.name,
+        why=why,
+        next_steps=(step,),
+        candidates=candidates,
+        missing=missing,
+        report=report,
+    )
 
 
 def _best(
