@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
-from onnx import numpy_helper, shape_inference
+from onnx import NodeProto, helper, numpy_helper, shape_inference
+
+_BROADCAST = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"})
 
 
 def prepare(arguments, _arrays):
-    """Writes `out`; returns how many operators were changed.
-
-    pnnx omits the sizes of a `Split` into equal parts that does not state them; ncnn then crashes on the layer.
-    """
+    """Writes `out`; returns how many operators were changed."""
     model = onnx.load(arguments["onnx"])
     inferred = shape_inference.infer_shapes(model).graph
-    values = (*inferred.value_info, *inferred.input, *inferred.output)
-    shapes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in values}
-    changed = 0
-    for node in model.graph.node:
-        names = [attribute.name for attribute in node.attribute]
-        if node.op_type != "Split" or len(node.input) > 1 or "split" in names:
-            continue
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-        sizes = [shapes[name][axis] for name in node.output]
-        model.graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{node.output[0]}.sizes"))
-        node.input.append(f"{node.output[0]}.sizes")
-        for index in reversed(range(len(node.attribute))):
-            if node.attribute[index].name == "num_outputs":
-                del node.attribute[index]
-        changed += 1
+    values = (*inferred.value_info, *inferred.input, *inferred.output, *inferred.initializer)
+    shapes = {value.name: _dims(value) for value in values}
+    changed = _state_sizes(model.graph, shapes) + _repeat_without_tile(model.graph, shapes)
     for node in model.graph.node:
         if node.op_type == "Resize":
             _drop_idle(node)
@@ -36,9 +25,85 @@ def prepare(arguments, _arrays):
     return {"changed": changed}, []
 
 
-def _drop_idle(node) -> None:
+def _dims(value) -> list[int]:
+    """The shape of a value or a constant; 0 where it is not known."""
+    if isinstance(value, onnx.TensorProto):
+        return list(value.dims)
+    return [size.dim_value for size in value.type.tensor_type.shape.dim]
+
+
+def _state_sizes(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
+    """Gives a `Split` into equal parts its sizes, without which pnnx omits them and ncnn crashes on the layer."""
+    changed = 0
+    for node in graph.node:
+        names = [attribute.name for attribute in node.attribute]
+        if node.op_type != "Split" or len(node.input) > 1 or "split" in names:
+            continue
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        sizes = [shapes[name][axis] for name in node.output]
+        graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), f"{node.output[0]}.sizes"))
+        node.input.append(f"{node.output[0]}.sizes")
+        for index in reversed(range(len(node.attribute))):
+            if node.attribute[index].name == "num_outputs":
+                del node.attribute[index]
+        changed += 1
+    return changed
+
+
+def _repeat_without_tile(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
+    """Replaces each `Tile`, whose counts pnnx omits: ncnn then does not know the layer.
+
+    One whose readers repeat the value by themselves goes away; any other becomes concatenations of the value with
+    itself.
+    """
+    constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+    nodes, changed = [], 0
+    for node in graph.node:
+        if node.op_type != "Tile" or node.input[1] not in constants:
+            nodes.append(node)
+            continue
+        changed += 1
+        value, made = node.input[0], node.output[0]
+        if _is_broadcast(graph, node, shapes):
+            for reader in graph.node:
+                reader.input[:] = [value if name == made else name for name in reader.input]
+        else:
+            nodes += _concatenations(value, made, constants[node.input[1]].tolist())
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed
+
+
+def _is_broadcast(graph: onnx.GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -> bool:
+    """Whether the tile only repeats axes of size 1, and every reader's other operand has the repeated shape."""
+    (value, _), (made,) = node.input, node.output
+    before, after = shapes.get(value, []), shapes.get(made, [])
+    if not after or 0 in after or len(before) != len(after):
+        return False
+    if any(old not in (1, new) for old, new in zip(before, after, strict=True)):
+        return False
+    readers = [reader for reader in graph.node if made in reader.input]
+    return made not in {output.name for output in graph.output} and all(
+        reader.op_type in _BROADCAST
+        and any(shapes.get(name) == after and name != made for name in reader.input)
+        for reader in readers
+    )  # fmt: skip
+
+
+def _concatenations(value: str, made: str, counts: list[int]) -> Iterator[NodeProto]:
+    """`value` repeated `counts[axis]` times along each axis, as `made`."""
+    axes = [axis for axis, count in enumerate(counts) if count != 1]
+    if not axes:
+        yield helper.make_node("Identity", [value], [made], made)
+    for axis in axes:
+        name = made if axis == axes[-1] else f"{made}.axis{axis}"
+        yield helper.make_node("Concat", [value] * counts[axis], [name], name, axis=axis)
+        value = name
+
+
+def _drop_idle(node: NodeProto) -> None:
     """Removes the attributes of a resize that its mode does not use; with them, pnnx does not convert it."""
-    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     mode, grid = values.get("mode", b"nearest"), values.get("coordinate_transformation_mode", b"half_pixel")
     idle = set() if mode == b"nearest" else {"nearest_mode"}
     idle |= set() if mode == b"cubic" else {"cubic_coeff_a", "exclude_outside"}

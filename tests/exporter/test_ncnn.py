@@ -150,6 +150,44 @@ def test_equal_parts_are_given_their_sizes(workshop, source, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("counts", [(1, 1, 1, 32), (1, 4, 32, 1), (1, 2, 1, 2)])
+@pytest.mark.parametrize("read_by", ["Sub", "Concat"])
+def test_a_value_is_repeated(workshop, source, tmp_path, counts, read_by):
+    """`Sub` repeats an axis of size 1 by itself, `Concat` does not."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(source.file("model"))
+    (end,) = model.graph.output
+    whole = [size.dim_value for size in end.type.tensor_type.shape.dim]
+    for node in model.graph.node:
+        node.output[:] = ["whole" if name == end.name else name for name in node.output]
+    axes = [axis for axis, count in enumerate(counts) if count > 1]
+    once = [whole[axis] // counts[axis] for axis in range(4)]
+    cut = {"starts": [0] * len(axes), "ends": [once[axis] for axis in axes], "axes": axes}
+    arrays = {**cut, "counts": counts}
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(v, "i8"), k) for k, v in arrays.items())
+    model.graph.node.extend(
+        [
+            helper.make_node("Slice", ["whole", "starts", "ends", "axes"], ["part"], "part"),
+            helper.make_node("Tile", ["part", "counts"], ["repeated"], "repeated"),
+            helper.make_node("Concat", ["whole", "repeated"], [end.name], "end", axis=1)
+            if read_by == "Concat"
+            else helper.make_node("Sub", ["whole", "repeated"], [end.name], "end"),
+        ]
+    )
+    whole[1] *= 2 if read_by == "Concat" else 1
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(end.name, onnx.TensorProto.FLOAT, whole))
+    (tmp_path / "tile").mkdir()
+    onnx.save(model, tmp_path / "tile" / "model.onnx")
+    io = source.manifest.outputs[0].model_copy(update={"shape": tuple(whole)})
+    tiled = ModelArtifact(tmp_path / "tile", source.manifest.model_copy(update={"outputs": (io,)}))
+    expected = outputs(tiled, OnnxRuntime())
+    found = outputs(workshop.made(ToNcnn(), tiled), NcnnRuntime())
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_a_crash_of_the_result_is_a_refusal(workshop, source, tmp_path, monkeypatch):
     """As it was before the sizes were given: pnnx says that it left something out, and ncnn is killed."""
     workers = Path(tmp_path / "workers")
