@@ -1,19 +1,23 @@
 """Compares segexport's quantization with other tools' on the same model, images and check, in one run.
 
-    python benchmarks/other_quantizers.py MODEL DATA [--slim PYTHON] [--label-map FILE] [--limit N] [-o results.json]
+    python benchmarks/other_quantizers.py MODEL DATA [--slim PYTHON] [--nncf PYTHON] [--label-map FILE] [--limit N]
+        [--folder DIR] [-o results.json]
 
 Rows: fp32 and int8, plain (to nearest) and compensated, w4a8, and LiteRT's int8 by segexport; ONNX Runtime's
 `quantize_static` (MinMax, Percentile, Entropy; QDQ, per channel, as its documentation recommends for CPUs); NNCF's
-PTQ in OpenVINO (toolchain nncf) beside our int8 in OpenVINO; MNN's own quantizer (EMA) beside our int8 in MNN; and
-PaddleSlim's `quant_post_static`, with PYTHON that has paddleslim. All calibrate on the same images of the train split
-and are checked on the val split; times are taken in turn with the fp32 ONNX export's, on one thread. `seconds` and
-`peak_bytes` are those of the quantization alone.
+PTQ in OpenVINO (toolchain nncf) beside our int8 in OpenVINO, and its PTQ of the ONNX file, with --nncf (a Python that
+has nncf, onnx and onnxruntime); MNN's own quantizer (EMA) beside our int8 in MNN; and PaddleSlim's
+`quant_post_static`, with --slim (a Python that has paddleslim). All calibrate on the same images of the train split and
+are checked on the val split; times are taken in turn with the fp32 ONNX export's, on one thread. `seconds` and
+`peak_bytes` are those of the quantization alone, `cpu_seconds` what it computed: the same on a busy machine. With
+--folder, an interrupted run continues with what it has made.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -32,6 +36,7 @@ from segexport import preprocess
 from segexport.artifact import file_entry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.disk import CACHE_VARIABLE
 from segexport.files.store import Store
 from segexport.recipe.calibration import Calibration
 from segexport.spec import Precision
@@ -68,6 +73,18 @@ quant_pre_process(fp32, out + ".pre.onnx", skip_symbolic_shape=True)
 quantize_static(out + ".pre.onnx", out, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod[method])
+print(json.dumps({"seconds": time.monotonic() - start,
+                  "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
+"""
+_NNCF_SCRIPT = """
+import sys, glob, json, resource, time
+import numpy as np, onnx, nncf
+
+fp32, out, images, name = sys.argv[1:]
+start = time.monotonic()
+files = sorted(glob.glob(images + "/*.npy"))
+dataset = nncf.Dataset(files, lambda file: {name: np.load(file)})
+onnx.save(nncf.quantize(onnx.load(fp32), dataset, subset_size=len(files), preset=nncf.QuantizationPreset.MIXED), out)
 print(json.dumps({"seconds": time.monotonic() - start,
                   "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
 """
@@ -108,15 +125,18 @@ class Bench:
     def __init__(self, model: Path, data: Path, limit: int | None, label_map: Path | None, folder: Path) -> None:
         self.folder, self.model, self.data, self.limit = folder, model, data, limit
         self.label_map = label_map
-        self.source = import_model(model, ImportOptions(), Store(folder / "store"))
-        self.images = folder / "images"
-        self.images.mkdir()
+        self.store = folder / "store"  # of its own: an export from the user's store would have cost nothing
+        self.source = import_model(model, ImportOptions(), Store(self.store))
+        self.images, self.photos = folder / "images", folder / "photos"
+        self.images.mkdir(exist_ok=True)
+        self.photos.mkdir(exist_ok=True)
         chosen = Dataset.open(data, "train").subset(Calibration().images, 0).read_for(self.source.manifest.preprocess)
         for index, sample in enumerate(chosen):
             tensor, _ = preprocess.example(self.source.manifest.preprocess, sample.image)
             np.save(self.images / f"{index:04d}.npy", tensor)
-            cv2.imwrite(str(self.images / f"{index:04d}.png"), sample.image[:, :, ::-1])
-        self.costs: dict[str, dict] = {}
+            cv2.imwrite(str(self.photos / f"{index:04d}.png"), sample.image[:, :, ::-1])
+        self.record = folder / "costs.json"
+        self.costs: dict[str, dict] = json.loads(self.record.read_text()) if self.record.is_file() else {}
         self.made: list[Path] = []
 
     def ours(self) -> None:
@@ -139,21 +159,21 @@ class Bench:
     def mnn(self) -> None:
         """MNN's own quantizer, with the preprocessing in its terms."""
         contract, shape = self.source.manifest.preprocess, self.source.manifest.image.shape
-        config = {"format": contract.color.upper(), "width": shape[3], "height": shape[2], "path": str(self.images)}
+        config = {"format": contract.color.upper(), "width": shape[3], "height": shape[2], "path": str(self.photos)}
         config |= {"mean": [value / contract.scale for value in contract.mean]}
         config |= {"normal": [contract.scale / value for value in contract.std]}
         config |= {"used_image_num": Calibration().images, "feature_quantize_method": "EMA", "batch_size": 1}
         config |= {"weight_quantize_method": "MAX_ABS", "quant_bits": 8, "input_type": "image"}
         (self.folder / "mnn.json").write_text(json.dumps(config))
         before, out = self.folder / "mnn-fp32", self.folder / "mnn-own"
-        out.mkdir()
+        out.mkdir(exist_ok=True)
         found = installed(toolchain("mnn"))
         if found is None:
             self.costs["mnn-own"] = {"error": "toolchain mnn is not installed"}
             return
         paths = [str(before / "model.mnn"), str(out / "model.mnn"), str(self.folder / "mnn.json")]
         self._ran("mnn-own", [str(found.python), "-c", _MNN_SCRIPT, *paths], out / "model.mnn")
-        if (out / "model.mnn").is_file():
+        if self.made[-1:] == [out / "model.mnn"]:
             manifest = read_artifact(before).manifest
             target = manifest.target.model_copy(update={"precision": Precision.INT8})
             write_artifact(
@@ -161,15 +181,21 @@ class Bench:
             )
             self.made[-1] = out
 
+    def nncf(self, python: Path) -> None:
+        fp32, out = self.folder / "fp32/model.onnx", self.folder / "onnx-nncf.onnx"
+        files = [str(fp32), str(out), str(self.images), self.source.manifest.image.name]
+        self._ran("onnx-nncf", [str(python), "-c", _NNCF_SCRIPT, *files], out)
+
     def paddleslim(self, python: Path) -> None:
         program, out = next(self.model.glob("*.pdmodel")), self.folder / "slim"
         files = [str(self.model), program.name, program.with_suffix(".pdiparams").name, str(out), str(self.images)]
         self._ran("paddleslim", [str(python), "-c", _SLIM_SCRIPT, *files, self.source.manifest.image.name], out)
-        if out.is_dir():
+        if self.made[-1:] == [out]:
             deploy = self.model / "deploy.yaml"
             if deploy.is_file():
                 shutil.copy(deploy, out)
-            segexport.export(out, self.folder / "paddleslim", to="onnx", precision="int8")
+            if not (self.folder / "paddleslim").is_dir():
+                segexport.export(out, self.folder / "paddleslim", to="onnx", precision="int8")
             self.made[-1] = self.folder / "paddleslim"
 
     def check(self, seconds: float) -> list[dict]:
@@ -180,19 +206,29 @@ class Bench:
         return [{**row, **self.costs.get(row["name"], {})} for row in rows(report)]
 
     def _ran(self, name: str, command: list[str], out: Path) -> None:
-        """Runs a tool; keeps its cost, or the end of its error."""
+        """Runs a tool, unless an earlier run has; keeps its cost, or the end of its error."""
+        if name not in self.costs:
+            self.costs[name] = self._cost(command, out)
+            self.record.write_text(json.dumps(self.costs, indent=1))
+            print(name, self.costs[name], flush=True)
+        if "error" not in self.costs[name]:
+            self.made.append(out)
+
+    def _cost(self, command: list[str], out: Path) -> dict:
+        if out.is_dir():  # of an interrupted run
+            shutil.rmtree(out)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        environment = {**os.environ, CACHE_VARIABLE: str(self.store)}
         try:
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=3600)
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=3600, env=environment)
         except subprocess.TimeoutExpired:
-            self.costs[name] = {"error": "no end within an hour"}
-            return
+            return {"error": "no end within an hour"}
         if ended.returncode or not out.exists():
             lines = [line.strip() for line in ended.stderr.splitlines() if line.strip()] or ["no message"]
-            self.costs[name] = {"error": f"exit {ended.returncode}: {lines[-1][:200]}"}
-            print(name, self.costs[name]["error"], flush=True)
-            return
-        self.costs[name] = json.loads(ended.stdout.splitlines()[-1])
-        self.made.append(out)
+            return {"error": f"exit {ended.returncode}: {lines[-1][:200]}"}
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        return {**json.loads(ended.stdout.splitlines()[-1]), "cpu_seconds": round(cpu, 1)}
 
 
 def one(recipe: dict, model: Path, data: Path, out: Path) -> None:
@@ -219,17 +255,23 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--label-map", type=Path, help="YAML: class of the model -> class of the data")
     parser.add_argument("--slim", type=Path, help="a Python with paddleslim and paddlepaddle")
+    parser.add_argument("--nncf", type=Path, help="a Python with nncf, onnx and onnxruntime")
     parser.add_argument("--limit", type=int, help="images of the val split")
+    parser.add_argument("--folder", type=Path, help="keeps what was made, and continues from it")
     parser.add_argument("--seconds", type=float, default=120.0, help="for all latencies together")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(given.model.resolve(), given.data.resolve(), given.limit, given.label_map, Path(scratch))
+        folder = (given.folder or Path(scratch)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = Bench(given.model.resolve(), given.data.resolve(), given.limit, given.label_map, folder)
         bench.ours()
         bench.onnx_runtime()
         bench.mnn()
+        if given.nncf:
+            bench.nncf(given.nncf.absolute())
         if given.slim:
-            bench.paddleslim(given.slim)
+            bench.paddleslim(given.slim.absolute())
         found = bench.check(given.seconds)
         failed = {name: cost["error"] for name, cost in bench.costs.items() if "error" in cost}
     print(table(found), json.dumps(failed, indent=1), sep="\n")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
 from segexport.exporter.onnx_quantize import QuantizeOnnx, quantize
-from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
+from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_products, onnx_to_program
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -69,6 +71,7 @@ class Rounding(NamedTuple):
             BatchNorm scale has the opposite sign.
         notes: Notes for the lineage.
         calibrated_on: Statistics of the calibration images, if there was a calibration.
+        matrices: Output of a product with a matrix of weights -> integer weights (in, out), in the same way.
     """
 
     ranges: Ranges
@@ -76,6 +79,7 @@ class Rounding(NamedTuple):
     whole: dict[str, np.ndarray]
     notes: tuple[str, ...]
     calibrated_on: ImageStatistics | None = None
+    matrices: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: StepContext) -> Rounding:
@@ -103,10 +107,12 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
         )
     whole = {convolutions[name]: value for name, value in done.whole.items() if name in convolutions}
     notes = [f"{len(ranges.tensors)} tensors and the weights of {len(weights)} convolutions are rounded to int8"]
+    products = onnx_products(graph, nodes)
+    matrices = {products[name]: value for name, value in done.whole.items() if name in products}
     if whole:
         notes.append(f"the weights of {len(whole)} convolutions are rounded with compensation")
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
     notes += (note for note in done.notes if is_warning(note))
-    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on)
+    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on, matrices)

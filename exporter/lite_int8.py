@@ -77,6 +77,29 @@ def with_whole_weights(program: Program, whole: Mapping[str, np.ndarray]) -> tup
     return changed, magnitudes
 
 
+def with_whole_matrices(program: Program, whole: Mapping[str, np.ndarray]) -> Program:
+    """Returns a copy with rounded matrices of weights, in the steps in which Opt stores 8-bit weights.
+
+    Args:
+        program: Not modified.
+        whole: Product's output -> integers (in, out), in steps of each output's largest magnitude.
+    """
+    changed = program.copy()
+    done: set[str] = set()
+    for op in changed.ops:
+        held, steps = op.input("Y") or "", whole.get(op.output("Out") or "")
+        if steps is None or held in done or held not in changed.params:
+            continue
+        value = changed.params[held]
+        turned = bool(op.attr("trans_y", False) or op.attr("transpose_Y", False))
+        matrix = value.T if turned else value
+        if steps.shape == matrix.shape:
+            rounded = (steps * (np.abs(matrix).max(axis=0) / _TOP)).astype(np.float32)
+            changed.set_param(held, np.ascontiguousarray(rounded.T if turned else rounded))
+            done.add(held)
+    return changed
+
+
 def _rounded(
     program: Program, ranges: Ranges, weights: Weights | None, activation: Rounds, weight: RoundsWeight
 ) -> tuple[Program, list[str]]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +33,10 @@ from segexport.spec import Format, ImageStatistics, Precision
 if TYPE_CHECKING:
     import numpy as np
 
+Feed = Callable[[], Iterator[tuple[str, "list[np.ndarray]"]]]
+"""Yields name and input tensors of each calibration image, from the first one again at each call."""
+
+_NAMED = 4  # most operators that a note names
 _CORRECTED_ON = 16  # images for bias correction: means converge long before ranges do
 
 
@@ -59,7 +64,7 @@ class QuantizeOnnx:
     """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "9"
+    version = "10"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -118,21 +123,16 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
         options |= {"equalize": False, "bias_correction": False}
         if params.weight_bits == 8:
             options["rounding"] = "nearest"  # as in training
-    every = max(1, len(data) // _CORRECTED_ON)
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
         Worker(WORKERS / "onnx_quantize_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="int8") as worker,
     ):
         ranges = trained.limits() if trained else {}
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}
-        begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
-        with context.progress("calibrating", len(data)) as bar:
-            for index, (name, tensors) in enumerate(fed(data, source)):
-                answer, _ = worker.call("observe", {"keep": index % every == 0}, tensors, timeout_s=context.timeout_s)
-                if not answer["finite"]:
-                    raise ModelOutputError(f"{name}: the model gives NaN or infinity on this calibration image")
-                bar.advance()
-        found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
+        feed = partial(fed, data, source)
+        begun, found = _calibrated(worker, arguments, feed, len(data), context)
+        if _far_off(found) and not trained:
+            begun, found = _mended(worker, arguments, (begun, found), feed, len(data), context, notes)
         notes += _compared(found, params.method)
         notes += _spread(found["spread"], len(data))
         whole = {}
@@ -152,6 +152,64 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
     ranges = Ranges.model_validate({"tensors": found["ranges"]})
     chosen, told = frozenset(found["chosen"]), (*answer["notes"], *notes)
     return QuantizationResult(answer, ranges, chosen, told, whole, checked.statistics)
+
+
+def _calibrated(
+    worker: Worker, arguments: dict[str, Any], feed: Feed, images: int, context: StepContext
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Passes all images through the model, and quantizes; returns the answers of `begin` and `quantize`."""
+    begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
+    every = max(1, images // _CORRECTED_ON)
+    with context.progress("calibrating", images) as bar:
+        for index, (name, tensors) in enumerate(feed()):
+            answer, _ = worker.call("observe", {"keep": index % every == 0}, tensors, timeout_s=context.timeout_s)
+            if not answer["finite"]:
+                raise ModelOutputError(f"{name}: the model gives NaN or infinity on this calibration image")
+            bar.advance()
+    return begun, worker.call("quantize", {}, timeout_s=context.timeout_s)[0]
+
+
+def _far_off(found: dict[str, Any]) -> bool:
+    return bool(found["errors"]) and not found["errors"][found["method"]] <= 1
+
+
+def _mended(
+    worker: Worker,
+    arguments: dict[str, Any],
+    first: tuple[dict[str, Any], dict[str, Any]],
+    feed: Feed,
+    images: int,
+    context: StepContext,
+    notes: list[str],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Equalizes a model whose outputs are far off, and leaves in float what is still too inaccurate.
+
+    Returns the last answers of `begin` and `quantize`.
+    """
+    begun, found = first
+    if begun["pairs"] and arguments["equalize"] is None:
+        before = found["errors"][found["method"]]
+        begun, found = _calibrated(worker, {**arguments, "equalize": True}, feed, images, context)
+        after = found["errors"][found["method"]]
+        said = f"outputs on calibration images had {before:.2g} of the error that is far off, and equalized {after:.2g}"
+        if after < before:
+            notes.append(warning(f"{said}: equalized"))
+        else:
+            notes.append(f"{said}: not equalized")
+            begun, found = _calibrated(worker, arguments, feed, images, context)
+    if not _far_off(found):
+        return begun, found
+    with context.progress("finding layers for float", found["surveyed"]) as bar:
+        for index in range(found["surveyed"]):
+            worker.call("survey", {"index": index}, timeout_s=context.timeout_s)
+            bar.advance()
+    found, _ = worker.call("keep_float", {}, timeout_s=context.timeout_s)
+    if found["float"]:
+        named = ", ".join(found["float"][:_NAMED]) + (", ..." if len(found["float"]) > _NAMED else "")
+        error = f"outputs on calibration images have {found['error']:.2g} of the error that is far off"
+        kept = f"{len(found['float'])} operators stay float, {found['share']:.0%} of the multiply-adds ({named})"
+        notes.append(warning(f"{kept}: {error}, in int8 {found['before']:.2g}"))
+    return begun, found
 
 
 def fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:

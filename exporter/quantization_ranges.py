@@ -24,6 +24,7 @@ _LEVELS = 256
 
 # Operators that paddle2onnx and the simplifier fuse into the preceding convolution; only the last output keeps a name.
 _FUSED = frozenset({"batch_norm", "elementwise_add"})
+_PRODUCTS = frozenset({"matmul_v2", "matmul", "mul"})
 CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose"})
 _SAME = {"Add": ("elementwise_add", ("X", "Y")), "Mul": ("elementwise_mul", ("X", "Y")), "Concat": ("concat", ("X",))}
 
@@ -136,6 +137,17 @@ def onnx_convolutions(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, 
     producers = program.producers()
     pairs = ((node.name, _convolution(node, producers)) for node in nodes)
     return {name: op.output("Output") or "" for name, op in pairs if op is not None}
+
+
+def onnx_products(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
+    """Maps the names of ONNX matrix products to the outputs of the program's products with a matrix of weights."""
+    producers = program.producers()
+    pairs = ((node, producers.get(node.outputs[0])) for node in nodes if node.kind == "MatMul")
+    return {
+        node.name: op.output("Out") or ""
+        for node, op in pairs
+        if op is not None and op.type in _PRODUCTS and op.input("Y") in program.params
+    }
 
 
 def _convolution(node: OnnxNode, producers: Mapping[str, Op]) -> Op | None:

@@ -17,7 +17,7 @@ from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
 from segexport.exporter.calibrate import Calibrate, Rounding, where_it_rounds
 from segexport.exporter.inspect import in_the_way, support_for
-from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks, with_whole_weights
+from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks, with_whole_matrices, with_whole_weights
 from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.quantized_program import is_quantized, require_float, unquantized
 from segexport.exporter.rewrites.base import LITE_X86
@@ -42,7 +42,7 @@ class ToPaddleLite:
     """Converts a Paddle program to `model.nb` (ARM) and `model.x86.nb` (the twin) with Paddle-Lite's Opt."""
 
     kind = "to_paddle_lite"
-    version = "18"
+    version = "19"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -54,8 +54,8 @@ class ToPaddleLite:
             precision: fp32; fp16: ARMv8.2 kernels, the file keeps fp32 weights; w8: int8 weights, float kernels; int8:
                 int8 kernels for convolutions, with ranges from step `calibrate` or `qat`, or from its own calibration.
             weight_bits: Weight bits of w8: 8 or 16.
-            calibration: For int8: calibration if no earlier step has found ranges. For w8: rounds the convolutions'
-                weights with compensation; without it Opt rounds to nearest, and no images are needed.
+            calibration: For int8: calibration if no earlier step has found ranges. For w8: rounds weights with
+                compensation; without it Opt rounds to nearest, and no images are needed.
         """
 
         precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
@@ -106,8 +106,10 @@ class ToPaddleLite:
         elif self._compensates and Ranges.of(source) is None:  # trained weights keep their nearest rounding
             found = self._found(source, context)
             calibrated_on = found.calibrated_on
-            for_arm = for_x86 = with_whole_weights(original, found.whole)[0]
-            more = [f"the weights of {len(found.whole)} convolutions are rounded with compensation"]
+            rounded = with_whole_weights(original, found.whole)[0]
+            for_arm = for_x86 = with_whole_matrices(rounded, found.matrices)
+            what = f"{len(found.whole)} convolutions and {len(found.matrices)} matrix products"
+            more = [f"the weights of {what} are rounded with compensation"]
         notes = self._compile("arm", for_arm, out_dir / "model", context)
         files, twinless = [file_entry(out_dir, "model.nb")], self._compile_twin(for_x86, out_dir, context)
         notes += [*more, *twinless]

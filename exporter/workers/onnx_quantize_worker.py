@@ -1,6 +1,6 @@
 """Observes activation ranges and quantizes an ONNX model.
 
-Commands: begin, observe, quantize, gather, round, weights, correct, save.
+Commands: begin, observe, quantize, survey, keep_float, gather, round, weights, correct, save.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from bias_correction import CORRECTED, BiasCorrector, add_missing_biases, channel_means
 from equalize import equalize
+from float_layers import kept_in_float
 from float_model import PRODUCTS, folded_model, metadata_of, observing, session_of, values_of, write_model
 from histogram import Histogram
 from narrow_weights import narrow
@@ -32,6 +33,10 @@ _NEVER = frozenset(
 )
 METHODS = ("mse", "minmax", "percentile", "entropy")
 _COMPARED = 8  # images on which the quantized outputs are compared
+_SURVEYED = 3  # of them, for each operator alone
+_TARGET = 0.5  # of the error that is far off, with some operators in float
+_MOST_FLOAT = 0.5  # share of the multiply-adds in float
+_UNPACKED = frozenset({"Cast", "Squeeze", "Unsqueeze", "Identity", "Reshape"})  # between an argmax and the output
 _WHY_FLOAT = "ONNX Runtime takes no scales per channel of a grouped transposed convolution"
 _state: dict = {}
 
@@ -44,8 +49,10 @@ def begin(arguments, _arrays):
         float_operators |= {node.op_type for node in model.graph.node} - PRODUCTS
     chosen = choose_nodes(model, float_operators, set(arguments["float_nodes"]))
     notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    pairs = equalize(model if arguments["equalize"] else copy)
     if arguments["equalize"]:
-        pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
     if arguments["bias_correction"]:
         add_missing_biases(model, chosen)
@@ -62,8 +69,8 @@ def begin(arguments, _arrays):
     _state["parts"] = {name: [Histogram() for _ in range(max(2, arguments["draws"]))] for name in names}
     outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
     _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
-    _state["means"], _state["kept"] = {}, []
-    return {"tensors": len(names)}, []
+    _state["means"], _state["kept"], _state["floats"] = {}, [], None
+    return {"tensors": len(names), "pairs": len(pairs)}, []
 
 
 def _grouped_transposed(model) -> set[str]:
@@ -106,7 +113,8 @@ def choose_nodes(model, float_operators: set[str], float_nodes: set[str]) -> set
 
     def folded(node) -> bool:
         before = producers.get(node.input[0])
-        return node.op_type in ("Relu", "Clip") and before is not None and before.op_type in PRODUCTS
+        product = before is not None and before.op_type in PRODUCTS and before.name in chosen
+        return node.op_type in ("Relu", "Clip") and product
 
     def inside(node) -> bool:
         sources = [producers.get(name) for name in node.input if name and name not in constants]
@@ -173,7 +181,7 @@ def _values(names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]
 
 
 def quantize(_arguments, _arrays):
-    """Quantizes; returns the number of turns for `round` and of levels for `correct`.
+    """Quantizes; returns the number of turns for `round`, of levels for `correct`, and of calls for `survey`.
 
     With `fallback`, tries the other calibration methods if an output is far off on the kept images.
     """
@@ -187,7 +195,14 @@ def quantize(_arguments, _arrays):
         errors |= {other: _error_of(model) for other, model in tried.items() if other != method}
         method = min(errors, key=errors.__getitem__)
         done = tried[method]
-    _state["int8"] = done
+    _state.update(method=method, errors=errors, int8=done, alone={})
+    _state["surveyed"] = _separate() if errors and not errors[method] <= 1 else []
+    return _answer(), []
+
+
+def _answer() -> dict:
+    """What the quantized model is, and what is left to do with it."""
+    given, done, method = _state["arguments"], _state["int8"], _state["method"]
     scales = {}
     if _state["seen"] > 1:
         halves = {
@@ -198,15 +213,88 @@ def quantize(_arguments, _arrays):
     _state["corrector"] = BiasCorrector(done, means) if means else None
     levels = len(_state["corrector"].levels) if means else 0
     turns = len(_state["rounding"].turns) if _state["rounding"] is not None else 0
-    answer = {"levels": levels, "turns": turns, "half_scales": scales, "method": method, "errors": errors}
     draws = range(given["draws"]) if 1 < given["draws"] <= _state["seen"] and _state["parts"] else ()
-    answer["spread"] = [_error_of(_quantized(method, draw)) for draw in draws]
-    return {**answer, "ranges": _quantized_ranges(done), "chosen": sorted(_state["chosen"])}, []
+    return {
+        "levels": levels,
+        "turns": turns,
+        "half_scales": scales,
+        "method": method,
+        "errors": _state["errors"],
+        "surveyed": len(_state["surveyed"]),
+        "spread": [_error_of(_quantized(method, draw=draw)) for draw in draws],
+        "ranges": _quantized_ranges(done),
+        "chosen": sorted(_state["chosen"]),
+    }
 
 
-def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
-    """The model in int8, with ranges by this method from all images, or from those of one draw."""
-    given, chosen = _state["arguments"], _state["chosen"]
+def _separate() -> list[str]:
+    """The operators that can stay in float on their own: all but those that are folded into a product."""
+    nodes = [node for node in _state["model"].graph.node if node.name in _state["chosen"]]
+    products = {name for node in nodes if node.op_type in PRODUCTS for name in node.output}
+    return [node.name for node in nodes if node.op_type not in ("Relu", "Clip") or node.input[0] not in products]
+
+
+def survey(arguments, _arrays):
+    """Quantizes one operator alone, and remembers the outputs' error."""
+    name = _state["surveyed"][arguments["index"]]
+    users = {user.name for user in _state["model"].graph.node if _output_of(name) in user.input}
+    alone = {name} | {user for user in users & _state["chosen"] if user not in _state["surveyed"]}  # what it folds
+    _state["alone"][name] = _error_of(_quantized(_state["method"], chosen=alone), _SURVEYED)
+    return {}, []
+
+
+def _output_of(name: str) -> str:
+    return next(node.output[0] for node in _state["model"].graph.node if node.name == name)
+
+
+def keep_float(_arguments, _arrays):
+    """Leaves the operators in float whose int8 costs most; returns them, and what `quantize` returns."""
+    method, given = _state["method"], _state["arguments"]
+    tried: dict[tuple[str, ...], tuple[set[str], onnx.ModelProto]] = {}
+
+    def measured(names) -> float:
+        chosen = choose_nodes(_state["model"], set(given["float_operators"]), set(given["float_nodes"]) | set(names))
+        chosen &= _state["chosen"]
+        tried[tuple(names)] = chosen, _quantized(method, chosen=chosen)
+        return _error_of(tried[tuple(names)][1])
+
+    shares, before = _shares(), _state["errors"][method]
+    names, error = kept_in_float(_state["alone"], shares, before, measured, target=_TARGET, most=_MOST_FLOAT)
+    if names:
+        _state["chosen"], _state["int8"] = tried[tuple(names)]
+    found = {"float": names, "share": sum(shares[name] for name in names), "before": before, "error": error}
+    return {**_answer(), **found}, []
+
+
+def _shares() -> dict[str, float]:
+    """Each surveyed operator's share of the multiply-adds of all of them; 0 for those without weights."""
+    nodes = {node.name: node for node in _state["model"].graph.node}
+    weights = {value.name: tuple(value.dims) for value in _state["model"].graph.initializer}
+    products = [name for name in _state["surveyed"] if nodes[name].op_type in PRODUCTS]
+    seen = onnx.ModelProto()
+    seen.CopyFrom(_state["model"])
+    del seen.graph.output[:]
+    seen.graph.output.extend(onnx.ValueInfoProto(name=nodes[name].output[0]) for name in products)
+    values = _run(session_of(seen), _stored(_state["kept"][0])) if products else []
+    counts = dict.fromkeys(_state["surveyed"], 0.0)
+    for name, value in zip(products, values, strict=True):
+        shape = weights.get(nodes[name].input[1], ())
+        if nodes[name].op_type in ("Conv", "Gemm"):
+            each = float(np.prod(shape[1:]))
+        else:  # (in, out) of a matrix product; 1 for one without weights, whose depth is not known here
+            each = float(np.prod(shape)) / max(shape[1] if len(shape) > 1 else 1, 1)
+        counts[name] = value.size * max(each, 1.0)
+    whole = max(sum(counts.values()), 1.0)
+    return {name: count / whole for name, count in counts.items()}
+
+
+def _quantized(method: str, *, draw: int | None = None, chosen: set[str] | None = None) -> onnx.ModelProto:
+    """The model in int8, with ranges by this method from all images, or from those of one draw.
+
+    Args:
+        chosen: The operators in int8; None: all that were chosen.
+    """
+    given, chosen = _state["arguments"], _state["chosen"] if chosen is None else chosen
     model = onnx.ModelProto()
     model.CopyFrom(_state["model"])
     seen = {name: parts if draw is None else [parts[draw]] for name, parts in _state["parts"].items()}
@@ -248,20 +336,47 @@ def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
     return quantizer.model.model
 
 
-def _error_of(quantized: onnx.ModelProto) -> float:
-    """The error of a quantized model's outputs on some of the kept images; see `output_error`."""
-    kept = _state["kept"][:: max(1, len(_state["kept"]) // _COMPARED)]
-    outputs = [value.name for value in _state["model"].graph.output]
-    session = session_of(quantized)
+def _error_of(quantized: onnx.ModelProto, images: int = _COMPARED) -> float:
+    """The error of a quantized model's outputs on some of the kept images; see `output_error`.
 
-    def pairs():
-        for path in kept:
-            arrays = _stored(path)
-            values = _values(outputs, arrays)
-            feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
-            yield [values[name] for name in outputs], session.run(outputs, feed)
+    Of a class map, its argmax's scores are compared: they differ before the classes do.
+    """
+    kept = _state["kept"][:: max(1, len(_state["kept"]) // images)][:images]
+    session = session_of(_with_scores(quantized))
+    return output_error((_expected(path), _run(session, _stored(path))) for path in kept)
 
-    return output_error(pairs())
+
+def _expected(path: str) -> list[np.ndarray]:
+    """The float model's outputs for a kept image; it runs once."""
+    stored = path.removesuffix(".npz") + ".expected.npz"
+    if not os.path.exists(stored):
+        if _state.get("floats") is None:
+            _state["floats"] = session_of(_with_scores(_state["model"]))
+        values = _run(_state["floats"], _stored(path))
+        np.savez(stored, **{f"a{index}": value for index, value in enumerate(values)})
+    return _stored(stored)
+
+
+def _run(session, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
+
+
+def _with_scores(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose class maps are replaced by the scores that they are the argmax of."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    names = []
+    for value in model.graph.output:
+        node = producers.get(value.name)
+        while node is not None and node.op_type in _UNPACKED:
+            node = producers.get(node.input[0])
+        names.append(node.input[0] if node is not None and node.op_type == "ArgMax" else value.name)
+    inputs = {value.name for value in model.graph.input}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if not inputs.intersection(names) and len(set(names)) == len(names):
+        del copy.graph.output[:]
+        copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return copy
 
 
 def _stored(path: str) -> list[np.ndarray]:
@@ -332,4 +447,4 @@ def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
 
 
 COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "gather": gather, "round": round_weights}
-COMMANDS |= {"weights": weights, "correct": correct, "save": save}
+COMMANDS |= {"weights": weights, "correct": correct, "save": save, "survey": survey, "keep_float": keep_float}

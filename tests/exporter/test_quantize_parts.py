@@ -418,3 +418,132 @@ def test_the_spread_of_draws_in_a_sentence():
         "3 draws of about 10 calibration images each: outputs have 0.2 ± 0.1 of the error that is far off "
         "(mean ± standard deviation)"
     ]
+
+
+# -- operators that stay in float --------------------------------------------------------------------------------------
+
+
+def kept(alone, shares, **options):
+    from float_layers import kept_in_float
+
+    calls = []
+
+    def measured(names):
+        calls.append(list(names))
+        return sum(value for name, value in alone.items() if name not in names)
+
+    return *kept_in_float(
+        alone, shares, sum(alone.values()), measured, **{"target": 1.0, "most": 0.5, **options}
+    ), calls
+
+
+def test_the_fewest_operators_with_the_largest_errors_stay_in_float():
+    alone = {"a": 0.2, "b": 6.0, "c": 3.0, "d": 0.3}
+    assert kept(alone, dict.fromkeys(alone, 0.1)) == (["b", "c"], pytest.approx(0.5), [["b", "c"]])
+
+
+def test_an_error_that_saves_much_time_in_int8_is_kept_in_int8():
+    """`b` errs most, but is nine tenths of the model: it is over the budget, and the rest is tried."""
+    alone = {"a": 0.2, "b": 6.0, "c": 3.0}
+    names, error, _ = kept(alone, {"a": 0.05, "b": 0.9, "c": 0.05})
+    assert (names, error) == (["c", "a"], pytest.approx(6.0))
+
+
+def test_a_prediction_that_fails_is_measured_again():
+    """Together the operators err twice what they do alone, but for `c`, without which nothing is won."""
+    from float_layers import kept_in_float
+
+    alone = {"a": 4.0, "b": 3.0, "c": 1.0}
+    names, error = kept_in_float(
+        alone, dict.fromkeys(alone, 0.1), 16.0, lambda names: 0.1 if "c" in names else 9.0, target=1.0, most=0.5
+    )
+    assert (names, error) == (["a", "b", "c"], 0.1)
+
+
+def fragile(path: Path, *, sums: bool = False) -> list[np.ndarray]:
+    """Three convolutions; channels between the first two differ by 2^12 in scale. Writes it, and returns images.
+
+    With `sums`, the wide channels are also added to another tensor, so that no equalization is possible.
+    """
+    random = np.random.default_rng(0)
+    scale = np.exp2(np.arange(16) - 4.0).astype(np.float32).clip(max=256)
+    first = random.normal(size=(16, 3, 3, 3)).astype("f4") * scale.reshape(-1, 1, 1, 1)
+    second = random.normal(size=(16, 16, 3, 3)).astype("f4") / scale.reshape(1, -1, 1, 1)
+    third = random.normal(size=(16, 16, 3, 3)).astype("f4") / 12
+    weights = [numpy_helper.from_array(value, name) for name, value in (("w0", first), ("w1", second), ("w2", third))]
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "w1"], ["b"], "second", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["b", "w2"], ["y"], "third", pads=[1, 1, 1, 1]),
+    ]
+    if sums:
+        weights.append(numpy_helper.from_array(1 / scale.reshape(1, -1, 1, 1) / 16, "w3"))
+        nodes.append(helper.make_node("Conv", ["r", "w3"], ["s"], "reader"))
+        nodes[3].output[0] = "t"
+        nodes.append(helper.make_node("Add", ["t", "s"], ["y"], "sum"))
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, c, 24, 24]) for name, c in (("x", 3), ("y", 16))]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return [random.normal(size=(1, 3, 24, 24)).astype("f4") for _ in range(4)]
+
+
+def began(worker, tmp_path, images, **options):
+    given = {"float_operators": [], "float_nodes": [], "equalize": None, "bias_correction": False, "ranges": {}}
+    given |= {"method": "mse", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 4}
+    given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": 1, "fallback": True}
+    begun, _ = worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given, **options}, [])
+    for image in images:
+        worker.observe({"keep": True}, [image])
+    return begun, worker.quantize({}, [])[0]
+
+
+def test_operators_that_ruin_the_outputs_stay_in_float(tmp_path):
+    import onnx_quantize_worker as worker
+
+    images = fragile(tmp_path / "f.onnx", sums=True)
+    _, found = began(worker, tmp_path, images)
+    assert found["errors"][found["method"]] > 1
+    for index in range(found["surveyed"]):
+        worker.survey({"index": index}, [])
+    mended, _ = worker.keep_float({}, [])
+    assert "third" not in mended["float"]
+    assert set(mended["float"]) & {"first", "second"}
+    assert mended["error"] < min(found["errors"].values())
+    assert set(mended["chosen"]) == set(found["chosen"]) - set(mended["float"]) - {"relu"}
+    worker.save({"out": str(tmp_path / "int8.onnx")}, [])
+    saved = onnx.load(tmp_path / "int8.onnx")
+    producers = {name: node for node in saved.graph.node for name in node.output}
+    in_int8 = {
+        node.name
+        for node in saved.graph.node
+        if node.op_type == "Conv" and getattr(producers.get(node.input[1]), "op_type", "") == "DequantizeLinear"
+    }
+    assert in_int8 == {"first", "second", "third", "reader"} - set(mended["float"])
+
+
+def test_equalization_that_mends_is_possible(tmp_path):
+    import onnx_quantize_worker as worker
+
+    images = fragile(tmp_path / "f.onnx")
+    begun, found = began(worker, tmp_path, images)
+    assert begun["pairs"] >= 1
+    assert found["errors"][found["method"]] > 1
+    _, equalized = began(worker, tmp_path, images, equalize=True)
+    assert equalized["errors"][equalized["method"]] < 1
+    assert equalized["surveyed"] == 0  # nothing is left to mend
+
+
+def test_the_scores_of_a_class_map_are_compared(tmp_path):
+    """Two class maps that are equal, of scores that are not."""
+    from onnx_quantize_worker import _with_scores
+
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["i"], axis=1, keepdims=1),
+        helper.make_node("Cast", ["i"], ["y"], to=TensorProto.INT32),
+    ]
+    nodes.insert(0, helper.make_node("Relu", ["x0"], ["x"]))
+    x = helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 4, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.INT32, [1, 1, 8, 8])
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]))
+    assert [value.name for value in _with_scores(model).graph.output] == ["x"]

@@ -8,7 +8,9 @@ from graphs import Graph
 from toolchain import Toolchain
 
 from segexport.errors import UnsupportedModelError
+from segexport.exporter.lite_int8 import with_whole_matrices
 from segexport.exporter.program import Program
+from segexport.exporter.quantization_ranges import OnnxNode, onnx_products
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_X86
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
@@ -84,3 +86,32 @@ def test_weights_that_are_no_matrix_are_refused() -> None:
     ) as told:
         rewrite_for(LITE_X86, program, WeightProductToMul())
     assert "[1, 32, 4]" in told.value.cause
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_rounded_weights_are_stored_as_they_are(transposed: bool, tools: Toolchain) -> None:
+    """Integers that differ from the nearest ones come through Opt's own rounding, each output with its own step."""
+    graph = Graph()
+    value = graph.feed(*DIMS)
+    matrix = np.random.default_rng(2).normal(size=(32, 8)) * np.exp2(np.arange(8) - 4)
+    weights = graph.param(matrix.T if transposed else matrix)
+    out = graph.op("matmul_v2", {"X": value, "Y": weights}, (1, 6, 8), trans_x=False, trans_y=transposed)
+    program = graph.program(out)
+    limits = np.abs(matrix.astype(np.float32)).max(axis=0)
+    whole = np.rint(matrix / limits * 127)
+    whole[np.abs(whole) < 100] += 1
+    (found,) = tools.paddle(with_whole_matrices(program, {out: whole.astype(np.int8)}), [IMAGE])
+    np.testing.assert_allclose(found, IMAGE @ (whole * limits / 127), rtol=1e-4, atol=1e-4)
+    changed = with_whole_matrices(program, {out: whole.astype(np.int8)})
+    changed, _ = rewrite_for(LITE_X86, changed, WeightProductToMul())
+    (stored,) = tools.lite(changed, [IMAGE], int8_weights=True)
+    np.testing.assert_allclose(stored, found, rtol=1e-4, atol=1e-4)
+
+
+def test_products_of_an_onnx_graph_are_those_of_the_program() -> None:
+    graph = Graph()
+    value = graph.feed(*DIMS)
+    out = graph.op("matmul_v2", {"X": value, "Y": graph.noise(32, 8)}, (1, 6, 8), trans_x=False, trans_y=False)
+    other = graph.op("matmul_v2", {"X": out, "Y": out}, (1, 6, 6), trans_x=False, trans_y=True)
+    nodes = [OnnxNode("MatMul", f"node_{name}", ["a", "b"], [name]) for name in (out, other, "unknown")]
+    assert onnx_products(graph.program(other), nodes) == {f"node_{out}": out}

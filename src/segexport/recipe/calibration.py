@@ -18,8 +18,9 @@ class Calibration(Frozen):
         method: How activation ranges follow from observed values. `minmax`: all values. `percentile`: the inner
             `percentile` percent. `mse`: the range with the smallest squared error of rounding and clipping. `entropy`:
             the range whose 256 levels keep the most information (Migacz 2017).
-        fallback: Whether to try the other methods if the quantized outputs differ much from the float ones on
-            calibration images, and use the best.
+        fallback: Whether to mend the export if the quantized outputs differ much from the float ones on calibration
+            images: by the best of the other methods, by equalization, and by leaving those operators in float whose
+            int8 costs the outputs most.
         percentile: Percent of the observed values inside the range.
         images: Number of calibration images, spread over the data.
         draws: Number of disjoint parts of the images that give separate ranges; the lineage records the mean and the
@@ -30,7 +31,8 @@ class Calibration(Frozen):
         ends: For w4 and w4a8: bits of the weights of the first and the last layer, which affect the result most.
         group_size: For ONNX w8 and w4: most weights of an output that share a scale; 0: all weights of an output.
         per_channel: One scale per output channel of the weights, not one for all.
-        equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), if it changes no float output.
+        equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), if it changes no float output; None: only
+            to mend, see `fallback`.
         bias_correction: Subtracts the mean error of each channel from its bias (Nagel et al. 2019, section 4.2).
         float_operators: ONNX operator types that stay float.
         float_nodes: Names of single operators that stay float.
@@ -45,7 +47,7 @@ class Calibration(Frozen):
     ends: Literal[4, 8] = 8
     group_size: int = Field(default=0, ge=0)
     per_channel: bool = True
-    equalize: bool = False
+    equalize: bool | None = None
     bias_correction: bool = False
     float_operators: tuple[str, ...] = ("Resize",)
     float_nodes: tuple[str, ...] = ()

@@ -1,0 +1,61 @@
+"""Chooses the operators of a quantized model that stay in float, because the outputs lose most by their int8.
+
+Wu et al.: Integer Quantization for Deep Learning Inference (2020), section 5.1, "partial quantization": each operator
+is quantized alone, and those with the largest error stay in float, as many as needed. Here the errors are measured at
+the outputs, without labels, and set against what the operator computes, since float costs time. Pure Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+_SMALL = 0.01  # share of an operator that multiplies little: its conversions to and from float cost time as well
+_GROWTH = 4  # at least a quarter more operators between two measurements, so that there are few
+
+
+def kept_in_float(
+    alone: Mapping[str, float],
+    shares: Mapping[str, float],
+    error: float,
+    measured: Callable[[Sequence[str]], float],
+    *,
+    target: float,
+    most: float,
+) -> tuple[list[str], float]:
+    """The operators that stay in float, and the outputs' error with them.
+
+    Squared errors of different operators nearly add up, so the remaining ones predict the error of the rest. After each
+    measurement, the prediction is scaled to it.
+
+    Args:
+        alone: Operator -> the outputs' error if only it is quantized.
+        shares: Operator -> its share of the model's multiply-adds.
+        error: The outputs' error if all operators are quantized.
+        measured: The outputs' error with these operators in float.
+        target: The error that is sought; with none of the operators below it, the best that was measured is returned.
+        most: The largest share of the multiply-adds in float.
+    """
+    order = sorted(alone, key=lambda name: alone[name] / (shares[name] + _SMALL), reverse=True)
+    best: tuple[list[str], float] = [], error
+    kept: list[str] = []
+    left, spent = sum(alone.values()), 0.0
+    while order and left > 0:
+        scale, wanted = error / left, max(1, len(kept) // _GROWTH)
+        added = []
+        for name in order:
+            if spent + shares[name] > most:
+                continue
+            added.append(name)
+            left, spent = left - alone[name], spent + shares[name]
+            if left * scale <= target and len(added) >= wanted:
+                break
+        if not added:
+            break
+        kept = kept + added
+        order = [name for name in order if name not in added]
+        error = measured(kept)
+        if error < best[1]:
+            best = kept, error
+        if error <= target:
+            break
+    return best
