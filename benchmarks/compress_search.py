@@ -31,7 +31,7 @@ MODELS = {  # path, allowed loss of mIoU, whether its classes are those of Citys
     "camvid_small": ("camvid_small", 0.005, False),
 }
 KEPT_OF_A_TRY = ("stage", "idea", "rung", "images", "miou_delta", "miou_interval", "agreement")
-KEPT_OF_A_TRY += ("latency_ratio", "latency_interval", "size_bytes", "macs", "reason", "error")
+KEPT_OF_A_TRY += ("distance", "latency_ratio", "latency_interval", "size_bytes", "macs", "reason", "error")
 
 
 def options(given: argparse.Namespace, drop: float, label_map: Path | None) -> CompressOptions:

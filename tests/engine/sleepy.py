@@ -111,7 +111,8 @@ class SleepySession:
         return np.full(runs, 1.0)
 
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return []
+        mask = self.infer(tensors).mask
+        return [(mask == np.arange(self._classes)[:, None, None]).astype(np.float32)[None]]
 
     def peak_rss_bytes(self) -> int:
         return 0

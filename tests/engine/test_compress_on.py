@@ -28,7 +28,7 @@ from segexport.errors import Interrupted, MissingInputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.search.candidate import Attempt, Trial
-from segexport.search.evaluate import Workbench
+from segexport.search.evaluate import Evaluator, Workbench
 from segexport.search.on_engine import SearchOnEngine, searching
 
 DEMO = DEMO_RECIPE.parent
@@ -101,6 +101,21 @@ def test_a_lost_worker_costs_its_candidate_only(bench, cluster, tmp_path):
     thread.join()
     assert len({pid for _, pid in marked(marks, "run")}) == 2
     assert [(trial.error, trial.images) for trial in trials] == [(None, 3)] * 3
+
+
+def test_glances_of_workers_are_those_of_one_process(bench, cluster):
+    """The original's scores are kept for both; a screening among glances needs the original's masks too."""
+    wanted = [one.glance(2) for one in attempts(export(shift=1), export(shift=9), export(refused="no bed"))]
+    wanted.append(attempts(export(shift=9))[1])
+    with workers(cluster, bench) as found:
+        many = evaluated(found, wanted)
+    evaluator = Evaluator(bench, FP32)
+    one = [evaluator(attempt) for attempt in wanted]
+    assert [trial.distance for trial in many] == [trial.distance for trial in one]
+    fp32, near, far, refused, screened = many
+    assert (fp32.images, fp32.miou, fp32.agreement, refused.distance, screened.images) == (2, None, None, None, 3)
+    assert near.distance != far.distance
+    assert refused.error == "no bed"
 
 
 def test_what_a_worker_does_not_have_ends_the_search(bench, cluster, tmp_path):

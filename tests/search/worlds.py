@@ -81,7 +81,7 @@ class World:
 
     def __call__(self, attempt: Attempt) -> Trial:
         self.tried.append(attempt)
-        candidate, images = attempt.candidate, IMAGES.of(attempt.rung)
+        candidate, images = attempt.candidate, IMAGES.of(attempt)
         making_s = 0.0
         if all(other.candidate.key != candidate.key for other in self.tried[:-1]):
             making_s += sum(int(step.params.get("steps", 0)) for step in candidate.steps)
@@ -93,11 +93,12 @@ class World:
         if candidate.precision in self.broken:
             return Trial(**common, error=f"no {candidate.precision.value} here")
         loss, ratio, kept = self.exactly(candidate)
+        costs = {"size_bytes": int(1e6 * kept * self.sizes[candidate.precision.value]), "macs": int(1e9 * kept)}
+        if attempt.rung == "glance":
+            return Trial(**common, images=images, distance=loss**0.5, **costs)
         loss += self.noise if attempt.rung == "screen" else 0.0
-        found = {"images": images, "miou": 0.7 - loss, "miou_delta": -loss}
+        found = {"images": images, "miou": 0.7 - loss, "miou_delta": -loss, **costs}
         found |= {"miou_interval": (-loss - 0.002, -loss + 0.002), "agreement": 1 - 2 * loss}
-        found |= {"size_bytes": int(1e6 * kept * self.sizes[candidate.precision.value])}
-        found |= {"macs": int(1e9 * kept)}
         if attempt.timed:
             found |= {"latency_ms": self.fp32_ms * ratio, "latency_ratio": ratio}
             found["latency_interval"] = (ratio - 0.01, ratio + 0.01)

@@ -11,8 +11,11 @@ from segexport.recipe.calibration import Calibration
 from segexport.recipe.schema import AnyExport, StepRecipe
 from segexport.spec import Frozen, Precision
 
-Fidelity = Literal["screen", "full"]
-"""Measurement fidelity: a few images first, then all of them for promising candidates."""
+Fidelity = Literal["glance", "screen", "full"]
+"""Measurement fidelity: first how far the scores are from the original's, on a few images and without labels; then mIoU
+and time, on more images; then on all of them for promising candidates."""
+
+AttemptId = tuple[str, Fidelity, int]
 
 TRAINING_STEPS = ("finetune", "qat")
 
@@ -64,7 +67,8 @@ class Attempt(Frozen):
     Attributes:
         stage: The stage of the search that proposed it.
         idea: Short description for the table.
-        timed: Whether to measure latency; a layer's sensitivity does not need it.
+        images: Of a glance, the number of images.
+        timed: Whether to measure latency; a glance does not.
         subject: Subject of the attempt for the stage that reads its result: a layer's name, a setting.
         against: Key of the best candidate so far, which is timed alternately with this one.
     """
@@ -73,13 +77,18 @@ class Attempt(Frozen):
     stage: str
     idea: str
     rung: Fidelity = "screen"
+    images: int = 0
     timed: bool = True
     subject: str = ""
     against: str = ""
 
     @property
-    def id(self) -> tuple[str, Fidelity]:
-        return self.candidate.key, self.rung
+    def id(self) -> AttemptId:
+        return self.candidate.key, self.rung, self.images
+
+    def glance(self, images: int) -> Attempt:
+        """The same candidate at a glance."""
+        return self.model_copy(update={"rung": "glance", "images": images, "timed": False})
 
 
 class Trial(Frozen):
@@ -87,6 +96,7 @@ class Trial(Frozen):
 
     Attributes:
         images: Number of images measured on.
+        distance: Of a glance: how far the scores are from the original's, as `score_distance.distance`.
         miou_delta: mIoU minus the original's on the same images, with its 95 % interval.
         agreement: Fraction of pixels with the original's class.
         latency_ratio: Median time over the fp32 export's, timed alternately, with its 95 % interval.
@@ -100,6 +110,7 @@ class Trial(Frozen):
 
     attempt: Attempt
     images: int = 0
+    distance: float | None = None
     miou: float | None = None
     miou_delta: float | None = None
     miou_interval: tuple[float, float] | None = None

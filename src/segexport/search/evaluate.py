@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from segexport.references.live_model import LiveModel
 from segexport.references.recorded_reference import RecordedSession
 from segexport.runtimes.base import Prediction, RunOptions, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
+from segexport.search.halving import RUNGS
+from segexport.search.score_distance import distance, scores
 from segexport.spec import Format
 from segexport.task.semantic.certainty import decided_pixels
 from segexport.task.semantic.classes import scored_classes
@@ -70,12 +72,12 @@ class Workbench:
         return RunOptions(device=self.device, threads=self.threads, timeout_s=self.timeout_s)
 
     def shown(self, rung: Fidelity) -> Dataset:
-        """Returns the images of a fidelity level."""
-        return self.images.at_most(self.screened if rung == "screen" else None)
+        """Returns the images of a fidelity level; glances take the first ones of theirs."""
+        return self.images.at_most({"glance": RUNGS[-1], "screen": self.screened, "full": None}[rung])
 
     def remembers(self, rung: Fidelity) -> bool:
         """Whether the original's results on the images of a fidelity level are in the store."""
-        return self.store.find(_reference_key(self, self.shown(rung))) is not None
+        return self.store.find(_reference_key(self, rung)) is not None
 
     def chain(self, candidate: Candidate) -> tuple[Planned, ...]:
         """Returns the steps from the model to the candidate's export."""
@@ -118,6 +120,7 @@ class Evaluator:
         self._bench, self._baseline = bench, baseline
         self._classes = scored_classes(bench.source.manifest, bench.images, bench.label_map)
         self._original: dict[Fidelity, Remembered] = {}
+        self._scores: list[np.ndarray] = []
         self._candidates: dict[str, Candidate] = {baseline.key: baseline}
 
     def know(self, candidate: Candidate) -> None:
@@ -158,9 +161,20 @@ class Evaluator:
             "notes": artifact.manifest.lineage[-1].notes,
         }
         start = time.monotonic()
-        original = self._remembered(attempt.rung)
+        if attempt.rung == "glance":
+            self._scores = self._scores or remember_scores(bench)
+            compared = partial(self._distance, artifact, attempt.images)
+        else:
+            compared = partial(self._accuracy, artifact, attempt.rung, self._remembered(attempt.rung))
         found["original_seconds"] = round(time.monotonic() - start, 2)
-        return found | self._accuracy(artifact, bench.shown(attempt.rung), original)
+        return found | compared()
+
+    def _distance(self, artifact: ModelArtifact, count: int) -> dict[str, object]:
+        images = self._bench.shown("glance")
+        images = replace(images, entries=images.entries[:count])
+        with LiveModel("export", artifact, self._bench.options).open_session() as session:
+            found = list(scores(session, artifact.manifest, images))
+        return {"images": len(images), "distance": distance(self._scores[: len(images)], found)}
 
     def _timed(self, attempt: Attempt) -> dict[str, Any]:
         start = time.monotonic()
@@ -170,11 +184,11 @@ class Evaluator:
     def _remembered(self, rung: Fidelity) -> Remembered:
         if rung not in self._original:
             known = self._original.get("screen")
-            self._original[rung] = remember(self._bench, self._bench.shown(rung), known)
+            self._original[rung] = remember(self._bench, rung, known)
         return self._original[rung]
 
-    def _accuracy(self, artifact: ModelArtifact, images: Dataset, original: Remembered) -> dict[str, object]:
-        manifest, classes = self._bench.source.manifest, self._classes
+    def _accuracy(self, artifact: ModelArtifact, rung: Fidelity, original: Remembered) -> dict[str, object]:
+        images, manifest, classes = self._bench.shown(rung), self._bench.source.manifest, self._classes
         played = RecordedSession(original.info, original.predict)
         own = ModelUnderTest(_REFERENCE, played, manifest, manifest.preprocess, choose=played.choose)
         model = LiveModel("export", artifact, self._bench.options).open()
@@ -252,13 +266,28 @@ class Remembered:
         return Prediction(self.masks[name], None, True, 0.0, 0.0, self.decided.get(name))
 
 
-def _reference_key(bench: Workbench, images: Dataset) -> str:
-    return digest_of({"search reference": 3, "model": bench.source.digest, "data": images.fingerprint})
+def _reference_key(bench: Workbench, rung: Fidelity) -> str:
+    kind = {"search scores": 1} if rung == "glance" else {"search reference": 3}
+    return digest_of({**kind, "model": bench.source.digest, "data": bench.shown(rung).fingerprint})
 
 
-def remember(bench: Workbench, images: Dataset, known: Remembered | None = None) -> Remembered:
+def remember_scores(bench: Workbench) -> list[np.ndarray]:
+    """Runs the original on the images of glances and returns its scores, or loads those of an earlier run."""
+    key, images = _reference_key(bench, "glance"), bench.shown("glance")
+
+    def run(folder: Path) -> None:
+        options = RunOptions(threads=bench.threads, timeout_s=bench.timeout_s)
+        with runtime_for(Format.PADDLE).open(bench.source, options) as session:
+            np.savez_compressed(folder / "scores.npz", *scores(session, bench.source.manifest, images))
+
+    path = (bench.store.find(key) or bench.store.keep(key, run)) / "scores.npz"
+    with np.load(path, allow_pickle=False) as found:
+        return [found[name] for name in found.files]
+
+
+def remember(bench: Workbench, rung: Fidelity, known: Remembered | None = None) -> Remembered:
     """Runs the original on images that are not `known`, or loads the results of an earlier run."""
-    key = _reference_key(bench, images)
+    key, images = _reference_key(bench, rung), bench.shown(rung)
     names = [entry.image for entry in images.entries]
 
     def run(folder: Path) -> None:

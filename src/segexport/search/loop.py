@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from segexport.errors import Interrupted, SegexportError
-from segexport.search.candidate import Attempt, Fidelity, Trial
+from segexport.search.candidate import Attempt, AttemptId, Trial
 from segexport.search.journal import Journal
 from segexport.search.objective import Goal, baseline_of
-from segexport.search.propose import WHOLE_STAGES, propose
+from segexport.search.propose import propose
 from segexport.search.space import Space
 from segexport.search.time_budget import TimeBudget, duration
 
@@ -55,7 +55,7 @@ def search(
         SegexportError: The fp32 export cannot be made or run; the disk is full.
     """
     outcome = Outcome(journal.points, found=len(journal.points))
-    put_off: set[tuple[str, Fidelity]] = set()  # left to the next run
+    put_off: set[AttemptId] = set()  # left to the next run
     reserve_said = False
 
     def record(attempt: Attempt, found: Trial | Interrupted) -> None:
@@ -103,14 +103,15 @@ def search(
 
 
 def _fitting(budget: TimeBudget, space: Space, batch: Sequence[Attempt], points: Sequence[Trial]) -> list[Attempt]:
-    """Returns the attempts that end in time; for a stage in `WHOLE_STAGES`, all or none."""
+    """Returns the attempts that end in time; of glances, all or none: they are compared with each other."""
     found: list[Attempt] = []
     before_s = 0.0
     for attempt in batch:
         if budget.fits(space, attempt, points, before_s):
             found.append(attempt)
             before_s += budget.added_s(space, attempt, points)
-    return [] if batch[0].stage in WHOLE_STAGES and len(found) < len(batch) else found
+    glances = [attempt for attempt in batch if attempt.rung == "glance"]
+    return found if all(attempt in found for attempt in glances) else [one for one in found if one not in glances]
 
 
 def _announced(budget: TimeBudget, space: Space, fitting: Sequence[Attempt], of: int, points: Sequence[Trial]) -> str:
@@ -132,6 +133,8 @@ def describe(point: Trial) -> str:
     words = [f"{point.attempt.idea}:"]
     if point.error is not None:
         return " ".join([*words, f"failed, {point.error.splitlines()[0]}"])
+    if point.distance is not None:
+        words.append(f"scores {point.distance:.4f} off the original's")
     if point.miou_delta is not None:
         words.append(f"mIoU {point.miou_delta:+.4f},")
     if point.agreement is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
-from segexport.search.candidate import Trial
+from segexport.search.candidate import Fidelity, Trial
 from segexport.spec import Frozen, Precision
 
 Objective = Literal["latency", "size", "flops"]
@@ -85,13 +85,14 @@ def carefully(points: Iterable[Trial]) -> list[Trial]:
         if known is None:
             found[point.key] = point
         elif _care(point) >= _care(known):
-            first = known.attempt.model_copy(update={"rung": point.attempt.rung, "timed": point.attempt.timed})
+            measured = {name: getattr(point.attempt, name) for name in ("rung", "images", "timed")}
+            first = known.attempt.model_copy(update=measured)
             found[point.key] = point.model_copy(update={"attempt": first})
     return list(found.values())
 
 
-def _care(point: Trial) -> tuple[bool, bool]:
-    return point.attempt.rung == "full", point.attempt.timed
+def _care(point: Trial) -> tuple[int, int, bool]:
+    return get_args(Fidelity).index(point.attempt.rung), point.attempt.images, point.attempt.timed
 
 
 def baseline_of(points: Sequence[Trial]) -> Trial | None:

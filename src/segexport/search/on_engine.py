@@ -144,10 +144,11 @@ class SearchOnEngine:
                 self._run(count, {index: orders[index] for index in indices}, keep)
         self._run(take_times, {index: orders[index] for index in sorted(counted)}, add, alone=True)
 
-    def _rounds(self, attempts: Sequence[Attempt]) -> list[range]:
-        """Indices of the attempts; the first one runs the original on new images, whose results the others find."""
-        every = range(len(attempts))
-        return [every] if self._bench.remembers(attempts[0].rung) else [every[:1], every[1:]]
+    def _rounds(self, attempts: Sequence[Attempt]) -> list[list[int]]:
+        """Indices of the attempts; first those that run the original on new images, whose results the others find."""
+        of_rung = {attempt.rung: index for index, attempt in reversed(list(enumerate(attempts)))}
+        first = [index for rung, index in of_rung.items() if not self._bench.remembers(rung)]
+        return [sorted(first), [index for index in range(len(attempts)) if index not in first]]
 
     def _order(self, baseline: Candidate, attempt: Attempt) -> AttemptOrder:
         needs = (name for planned in self._bench.chain(attempt.candidate) for name in planned.step.needs)

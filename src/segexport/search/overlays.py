@@ -24,16 +24,16 @@ def of_search(
     there = set(nodes)
     members = {group[0]: group for group in space.groups}
     harm = {
-        name: 1.0 - point.agreement
+        name: point.distance
         for point in points
-        if point.attempt.stage == "layers" and point.error is None and point.agreement is not None
+        if point.attempt.stage == "layers" and point.distance is not None
         for name in members.get(point.attempt.subject, (point.attempt.subject,))
         if name in there
     }
     layers = [layer for layer in space.layers if layer.name in there]
     in_float = _float_nodes(chosen)
     found = {
-        "sensitivity": numbers(graph, "pixels that change if only this layer is int8, fraction of 1", harm),
+        "sensitivity": numbers(graph, "relative change of the scores if only this layer is int8", harm),
         "float_time": numbers(graph, "time in fp32, ms", {layer.name: layer.float_ms for layer in layers}),
         "int8_time": numbers(graph, "time in int8, ms", {layer.name: layer.int8_ms for layer in layers}),
         "precision": words(

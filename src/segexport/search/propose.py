@@ -4,23 +4,25 @@ Stages run from cheap to expensive. Each stage lists all its candidates, given t
 new candidates is next. So a killed search resumes where it stopped, and a result that changes an earlier stage's
 proposals returns the search to that stage.
 
-On few images, agreement with the original separates settings far better than mIoU, so it ranks screened candidates; the
-accuracy budget limits mIoU, which is measured on more images.
+On few images, the distance of the scores from the original's separates candidates far better than mIoU, so it decides
+which of them are screened (`halving`), and agreement with the original ranks those; the accuracy budget limits mIoU,
+which is measured on more images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from segexport.search import training
-from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
+from segexport.search.candidate import Attempt, AttemptId, Candidate, Trial
+from segexport.search.halving import RUNGS, distance_of, glances, halved
 from segexport.search.objective import Goal, baseline_of, carefully, ranked, screened_agreement
 from segexport.search.space import Space
 from segexport.spec import Precision
 
 MOST_CONFIRMED = 3  # top-ranked candidates that are measured on all images
 MOST_REFINED = 18
-WHOLE_STAGES = frozenset({"layers"})  # partial results of these stages are useless
 
 Stage = Callable[[Space, Goal, Sequence[Trial]], list[Attempt]]
 
@@ -29,7 +31,7 @@ def propose(
     space: Space,
     goal: Goal,
     points: Sequence[Trial],
-    put_off: Collection[tuple[str, Fidelity]] = (),
+    put_off: Collection[AttemptId] = (),
 ) -> list[Attempt]:
     """Returns the next attempts, all of one stage; empty at the end of the search.
 
@@ -75,59 +77,42 @@ def precisions(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attemp
 
 
 def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """Proposes other calibration settings one at a time, then all helpful ones together."""
+    """Proposes glances at other calibration settings one at a time, then at all helpful ones together.
+
+    They change no time, so the nearest to the original is the best; `parts` screens it.
+    """
     start = _plain_int8(points)
     if start is None:
         return []
     singles = [
-        Attempt(
-            candidate=start.candidate.calibrated(method=method),
-            stage="calibration",
-            idea=f"ranges by {method}",
-            subject=f"method={method}",
-            timed=False,
-        )
-        for method in space.methods
+        Attempt(candidate=start.candidate.calibrated(**{name: value}), stage="calibration", idea=idea, subject=name)
+        for name, value, idea in _settings(space)
     ]
-    singles += [
-        Attempt(
-            candidate=start.candidate.calibrated(**{switch: True}),
-            stage="calibration",
-            idea=switch.replace("_", " "),
-            subject=switch,
-            timed=False,
-        )
-        for switch in space.switches
-    ]
-    singles += [
-        Attempt(
-            candidate=start.candidate.calibrated(rounding=rounding),
-            stage="calibration",
-            idea=f"weights rounded: {rounding}",
-            subject=f"rounding={rounding}",
-            timed=False,
-        )
-        for rounding in space.roundings
-    ]
-    found = {point.key: point for point in carefully(points)}
-    if not all(attempt.candidate.key in found for attempt in singles):
-        return singles
-    helpful = [single for single in singles if _agrees(found[single.candidate.key], start)]
-    by_range = [single for single in helpful if single.subject.startswith("method=")]
-    method = start.candidate.calibrated_by.method
-    if by_range:
-        best = max(by_range, key=lambda single: found[single.candidate.key].agreement or 0.0)
-        method = best.candidate.calibrated_by.method
-    others = [single for single in helpful if single not in by_range]
-    if others:
-        changes: dict[str, object] = {"method": method}
-        for single in others:
-            name, _, value = single.subject.partition("=")
-            changes[name] = value or True
-        together = start.candidate.calibrated(**changes)
-        words = ", ".join([f"ranges by {method}", *(single.idea for single in others)])
-        singles.append(Attempt(candidate=together, stage="calibration", idea=words, subject="together", timed=False))
-    return singles
+    most = RUNGS[-1]
+    plain = start.attempt.model_copy(update={"stage": "calibration"}).glance(most)
+    wanted = halved(space, goal, singles, points)
+    if not wanted or wanted[0].rung == "glance":
+        return wanted
+    left = [plain, *(single.glance(most) for single in wanted)]
+    found = glances(points, most)
+    if not all(attempt.candidate.key in found for attempt in left):
+        return left
+    near = [one for one in wanted if distance_of(found[one.candidate.key]) < distance_of(found[plain.candidate.key])]
+    near.sort(key=lambda one: distance_of(found[one.candidate.key]), reverse=True)
+    helpful = {single.subject: single for single in near}  # of several methods, the nearest
+    if len(helpful) > 1:
+        changes = {name: getattr(single.candidate.calibrated_by, name) for name, single in helpful.items()}
+        words = ", ".join(single.idea for single in helpful.values())
+        together = Attempt(candidate=start.candidate.calibrated(**changes), stage="calibration", idea=words)
+        left.append(together.glance(most))
+    return left
+
+
+def _settings(space: Space) -> list[tuple[str, Any, str]]:
+    """Returns name, value and title of each calibration setting other than the default."""
+    found: list[tuple[str, Any, str]] = [("method", method, f"ranges by {method}") for method in space.methods]
+    found += [(switch, True, switch.replace("_", " ")) for switch in space.switches]
+    return found + [("rounding", rounding, f"weights rounded: {rounding}") for rounding in space.roundings]
 
 
 def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
@@ -136,7 +121,7 @@ def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     if best is None:
         return []
     start = best.candidate
-    wanted = [Attempt(candidate=start, stage="parts", idea=_calibration_words(start))]
+    wanted: list[Attempt] = []
     if space.layers:
         first, last = space.layers[0].name, space.layers[-1].name
         for names, words in (((first,), "first layer float"), ((last,), "last layer float")):
@@ -152,7 +137,8 @@ def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
         words = f"{names[0]} float" if len(names) == 1 else "products alone in int8"
         changed = start.calibrated(float_operators=(*kept, *names))
         wanted.append(Attempt(candidate=changed, stage="parts", idea=words, subject="operators"))
-    return wanted
+    whole = Attempt(candidate=start, stage="parts", idea=_calibration_words(start))
+    return [whole, *halved(space, goal, wanted, points)]
 
 
 # -- layer by layer ----------------------------------------------------------------------------------------------
@@ -170,8 +156,7 @@ def layers(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
             stage="layers",
             idea=f"only {_layer_words(group)} in int8",
             subject=group[0],
-            timed=False,
-        )
+        ).glance(RUNGS[0])
         for group in space.groups
     ]
 
@@ -194,14 +179,15 @@ def mix(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
             floats = frozenset(name for group in order[:count] for name in group)
             sets = (floats, "what loses most"), (floats | slow, "what loses most, and is no faster in int8")
             wanted += [_mixed(space, start.candidate, chosen, "mix", words) for chosen, words in sets]
-    return [attempt for attempt in wanted if len(attempt.candidate.float_nodes) < len(space.layers)]
+    mixed = [attempt for attempt in wanted if len(attempt.candidate.float_nodes) < len(space.layers)]
+    return halved(space, goal, mixed, points)
 
 
 def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Adds or removes one float group of the best mix so far, as long as that helps."""
     order = _dearest_first(space, points)
     best = _incumbent(goal, [p for p in _int8(points) if p.attempt.stage != "layers"], points)
-    if best is None or not order or sum(p.attempt.stage == "refine" for p in points) >= MOST_REFINED:
+    if best is None or not order or len({p.key for p in points if p.attempt.stage == "refine"}) >= MOST_REFINED:
         return []
     now = frozenset(best.candidate.float_nodes)
     inside = [group for group in reversed(order) if now.issuperset(group)][:3]
@@ -210,7 +196,8 @@ def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
         outside = [group for group in outside if _gain_ms(space, group) <= 0]
     changed = [(now.difference(group), f"{_layer_words(group)} in int8 after all") for group in inside]
     changed += [(now.union(group), f"{_layer_words(group)} too") for group in outside]
-    return [_mixed(space, best.candidate, chosen, "refine", words) for chosen, words in changed]
+    mixed = [_mixed(space, best.candidate, chosen, "refine", words) for chosen, words in changed]
+    return halved(space, goal, mixed, points)
 
 
 def narrow(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
@@ -257,10 +244,10 @@ def _plain_int8(points: Sequence[Trial]) -> Trial | None:
 
 
 def _best_calibration(points: Sequence[Trial]) -> Trial | None:
-    plain = _plain_int8(points)
-    others = [p for p in _int8(points) if p.attempt.stage == "calibration"]
-    pool = others if plain is None else [plain, *others]
-    return max(pool, key=screened_agreement(points), default=None)
+    """Returns the nearest int8 to the original; the default if there were no others to glance at."""
+    known = [p for p in points if p.attempt.stage == "calibration"]
+    found = [p for p in glances(known, RUNGS[-1]).values() if p.distance is not None]
+    return min(found, key=lambda point: point.distance or 0.0, default=_plain_int8(points))
 
 
 def _incumbent(goal: Goal, pool: Sequence[Trial], points: Sequence[Trial]) -> Trial | None:
@@ -299,12 +286,11 @@ def _gain_ms(space: Space, group: Sequence[str]) -> float:
 
 
 def _dearest_first(space: Space, points: Sequence[Trial]) -> list[tuple[str, ...]]:
-    """Returns layer groups sorted by disagreement per saved time; by time if no sensitivity was measured."""
-    harm = {
-        p.attempt.subject: 1.0 - p.agreement
-        for p in points
-        if p.attempt.stage == "layers" and p.error is None and p.agreement is not None
-    }
+    """Returns layer groups sorted by harm per saved time; by time if no sensitivity was measured.
+
+    The harm is the squared distance of the scores: errors of layers are nearly independent, so their squares add up.
+    """
+    harm = {p.attempt.subject: p.distance**2 for p in points if p.attempt.stage == "layers" and p.distance is not None}
     gains = {group: _gain_ms(space, group) for group in space.groups}
     if not any(gains.values()):
         return sorted((group for group in space.groups if group[0] in harm), key=lambda g: harm[g[0]], reverse=True)
@@ -319,10 +305,6 @@ def _mixed(space: Space, start: Candidate, floats: Collection[str], stage: str, 
     names = tuple(layer.name for layer in space.layers if layer.name in floats)
     words = f"{len(names)} of {len(space.layers)} layers float: {why}"
     return Attempt(candidate=start.calibrated(float_nodes=names), stage=stage, idea=words)
-
-
-def _agrees(point: Trial, start: Trial) -> bool:
-    return point.error is None and (point.agreement or 0.0) > (start.agreement or 0.0)
 
 
 def _calibration_words(candidate: Candidate) -> str:

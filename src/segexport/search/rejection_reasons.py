@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segexport.search.candidate import Trial
+from segexport.search.halving import distance_of, went_on
 from segexport.search.objective import WORTH_RATIO, Goal, Objective, baseline_of
 from segexport.search.space import Space
 
@@ -20,12 +21,10 @@ def reason(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | No
         return f"failed: {point.error.splitlines()[0]}"
     if base is not None and point.key == base.key:
         return "what everything is compared with"
-    if point.attempt.stage == "layers":
-        return f"to know the layer: {1 - (point.agreement or 0):.2%} of the pixels change"
+    if point.attempt.rung == "glance":
+        return _glanced(point, points)
     if not goal.holds(point):
         return f"loses {-(point.miou_delta or 0):.4f} mIoU, {goal.max_miou_drop:g} is allowed"
-    if not point.attempt.timed:
-        return f"no better calibration: {point.agreement:.3%} agree"
     if base is not None and not goal.pays(point, base):
         return _does_not_pay(point, goal, base)
     if chosen is None or goal.cheaper(point, chosen):
@@ -36,6 +35,15 @@ def reason(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | No
     if not goal.cheaper(chosen, point):
         return f"costs as much as the chosen one: {_cost(point, goal)} against {_cost(chosen, goal)}; accuracy decided"
     return f"the chosen one is {_NAMES[goal.objective]}: {_cost(chosen, goal)} against {_cost(point, goal)}"
+
+
+def _glanced(point: Trial, points: Sequence[Trial]) -> str:
+    words = f"{point.distance:.4f} off the original's scores on {point.images} images"
+    if point.attempt.stage == "layers":
+        return f"to know the layer: {words}"
+    if nearer := went_on(point, points):
+        return f"dropped: {words}; those that went on are {max(map(distance_of, nearer)):.4f} off or less"
+    return f"not measured further: {words}"
 
 
 def slow_layers(space: Space) -> list[str]:

@@ -59,7 +59,7 @@ def space_key(bench: Workbench, to: str, train: bool) -> str:
     chain = bench.chain(Candidate(export=exports(to)[-1]))
     return digest_of(
         {
-            "search": 4,
+            "search": 5,
             "model": bench.source.digest,
             "images": [bench.images.fingerprint, bench.screened],
             "learning": learning,

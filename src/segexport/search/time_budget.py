@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
+from segexport.search.halving import RUNGS
 from segexport.search.propose import MOST_CONFIRMED
 from segexport.search.space import Space
 from segexport.spec import Precision
@@ -32,8 +33,8 @@ class ImageCounts:
     full: int
     verdict: int = 0
 
-    def of(self, rung: Fidelity) -> int:
-        return self.full if rung == "full" else self.screen
+    def of(self, attempt: Attempt) -> int:
+        return attempt.images or (self.full if attempt.rung == "full" else self.screen)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class TimeBudget:
     def expected_s(self, space: Space, attempt: Attempt, points: Sequence[Trial]) -> float:
         """Estimates the time of an attempt from measured ones."""
         own = [p for p in points if p.key == attempt.candidate.key and p.error is None]
-        seconds = self.images.of(attempt.rung) * _image_s(own or points)
+        seconds = self.images.of(attempt) * (_image_s(own, attempt.rung) or _image_s(points, attempt.rung))
         if attempt.timed:
             seconds += _timing_s(attempt.rung, points)
         seconds += self._original_s(attempt.rung, points)
@@ -127,10 +128,11 @@ class TimeBudget:
         return timing_s + (work_s - timing_s) / self.workers
 
     def _original_s(self, rung: Fidelity, points: Sequence[Trial]) -> float:
-        """Estimates the time of the original on the images of a full measurement; only the first one needs it."""
-        if rung == "screen" or any(p.attempt.rung == "full" for p in points):
+        """Estimates the time of the original on the images of a fidelity level; only the first attempt needs it."""
+        if rung == "screen" or any(p.attempt.rung == rung for p in points):
             return 0.0
-        return max(0, self.images.full - self.images.screen) * _original_image_s(points)
+        new = RUNGS[-1] if rung == "glance" else max(0, self.images.full - self.images.screen)
+        return new * _original_image_s(points)
 
 
 def spent_s(points: Sequence[Trial]) -> float:
@@ -141,10 +143,13 @@ def _is_first(points: Sequence[Trial]) -> bool:
     return all(point.attempt.stage == "baseline" for point in points)
 
 
-def _image_s(points: Sequence[Trial]) -> float:
-    """Seconds per image, as the median over the trials."""
+def _image_s(points: Sequence[Trial], rung: Fidelity = "screen") -> float:
+    """Seconds per image, as the median over the trials; of a glance most of it is for opening the export."""
+    glances = rung == "glance" and any(p.attempt.rung == "glance" for p in points)
     found = [
-        (p.seconds - p.making_seconds - p.original_seconds - p.timing_seconds) / p.images for p in points if p.images
+        (p.seconds - p.making_seconds - p.original_seconds - p.timing_seconds) / p.images
+        for p in points
+        if p.images and (p.attempt.rung == "glance") == glances
     ]
     return statistics.median(found) if found else 0.0
 
