@@ -78,13 +78,13 @@ def test_a_search_writes_them():
     )
     space = SimpleNamespace(layers=layers, groups=(("a", "b"), ("c",)))
 
-    def point(subject: str, agreement: float | None):
+    def point(subject: str, distance: float | None):
         attempt = SimpleNamespace(stage="layers", subject=subject)
-        return SimpleNamespace(attempt=attempt, error=None, agreement=agreement)
+        return SimpleNamespace(attempt=attempt, distance=distance)
 
     candidate = SimpleNamespace(precision=SimpleNamespace(arithmetic="int8"), float_nodes=("c",))
     chosen = SimpleNamespace(candidate=candidate)
-    points = [point("a", 0.9), point("c", 1.0), point("gone", None)]
+    points = [point("a", 0.1), point("c", 0.0), point("gone", None)]
     found = of_search(space, points, chosen, "graph", ["a", "b", "c", "d"])
     assert sorted(found) == ["float_time", "int8_time", "precision", "sensitivity"]
     for overlay in found.values():
