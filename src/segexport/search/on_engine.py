@@ -17,7 +17,7 @@ from segexport.pipeline.on_engine import local_model, local_store, require_tools
 from segexport.pipeline.step import tool_versions
 from segexport.process.stopping import until_stopped
 from segexport.progress import silent
-from segexport.search.candidate import Attempt, Candidate, Trial
+from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
 from segexport.search.evaluate import Evaluator, Workbench
 from segexport.search.loop import Record
 from segexport.search.search_space_builder import look_at
@@ -146,9 +146,9 @@ class SearchOnEngine:
 
     def _rounds(self, attempts: Sequence[Attempt]) -> list[list[int]]:
         """Indices of the attempts; first those that run the original on new images, whose results the others find."""
-        of_rung = {attempt.rung: index for index, attempt in reversed(list(enumerate(attempts)))}
-        first = [index for rung, index in of_rung.items() if not self._bench.remembers(rung)]
-        return [sorted(first), [index for index in range(len(attempts)) if index not in first]]
+        rungs: list[Fidelity] = [attempt.rung for attempt in attempts]
+        first = sorted(rungs.index(rung) for rung in set(rungs) if not self._bench.remembers(rung))
+        return [first, [index for index in range(len(attempts)) if index not in first]]
 
     def _order(self, baseline: Candidate, attempt: Attempt) -> AttemptOrder:
         needs = (name for planned in self._bench.chain(attempt.candidate) for name in planned.step.needs)
