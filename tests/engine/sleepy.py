@@ -112,7 +112,9 @@ class SleepySession:
 
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         mask = self.infer(tensors).mask
-        return [(mask == np.arange(self._classes)[:, None, None]).astype(np.float32)[None]]
+        scores = (mask == np.arange(self._classes)[:, None, None]).astype(np.float32)
+        scores[0] += self._model.shift
+        return [scores[None]]
 
     def peak_rss_bytes(self) -> int:
         return 0
