@@ -18,6 +18,7 @@ def prepare(arguments, _arrays):
     values = (*inferred.value_info, *inferred.input, *inferred.output, *inferred.initializer)
     shapes = {value.name: _dims(value) for value in values}
     changed = _state_sizes(model.graph, shapes) + _repeat_without_tile(model.graph, shapes)
+    changed += _resize_by_corners(model.graph, shapes)
     for node in model.graph.node:
         if node.op_type == "Resize":
             _drop_idle(node)
@@ -99,6 +100,39 @@ def _concatenations(value: str, made: str, counts: list[int]) -> Iterator[NodePr
         name = made if axis == axes[-1] else f"{made}.axis{axis}"
         yield helper.make_node("Concat", [value] * counts[axis], [name], name, axis=axis)
         value = name
+
+
+def _resize_by_corners(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
+    """Replaces each linear resize whose grid is `asymmetric`, which ncnn computes as if it were `half_pixel`.
+
+    Output pixel i of n reads the input at i * m / n, m its size. With one more pixel at the end of both, the last
+    one repeated, that is the grid of aligned corners; the pixel is cut off again.
+    """
+    nodes, changed = [], 0
+    for node in graph.node:
+        values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        asymmetric = values.get("coordinate_transformation_mode") == b"asymmetric"
+        value, made = (node.input[0], node.output[0]) if node.input else ("", "")
+        before, after = shapes.get(value, []), shapes.get(made, [])
+        sized = len(before) == len(after) == 4 and 0 not in (*before, *after)
+        if node.op_type != "Resize" or values.get("mode") != b"linear" or not asymmetric or not sized:
+            nodes.append(node)
+            continue
+        changed += 1
+        one, last = [*after[:2], after[2] + 1, after[3] + 1], [0, 0, 0, 0, 0, 0, 1, 1]
+        arrays = {"pads": last, "sizes": one, "starts": [0, 0], "ends": after[2:], "axes": [2, 3]}
+        for name, array in arrays.items():
+            graph.initializer.append(numpy_helper.from_array(np.array(array, np.int64), f"{made}.{name}"))
+        more, corners = f"{made}.padded", {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+        cut = [f"{made}.{name}" for name in ("starts", "ends", "axes")]
+        nodes += [
+            helper.make_node("Pad", [value, f"{made}.pads"], [more], more, mode="edge"),
+            helper.make_node("Resize", [more, "", "", f"{made}.sizes"], [f"{made}.corners"], node.name, **corners),
+            helper.make_node("Slice", [f"{made}.corners", *cut], [made], f"{made}.cut"),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed
 
 
 def _drop_idle(node: NodeProto) -> None:

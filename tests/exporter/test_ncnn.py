@@ -150,42 +150,62 @@ def test_equal_parts_are_given_their_sizes(workshop, source, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("counts", [(1, 1, 1, 32), (1, 4, 32, 1), (1, 2, 1, 2)])
-@pytest.mark.parametrize("read_by", ["Sub", "Concat"])
-def test_a_value_is_repeated(workshop, source, tmp_path, counts, read_by):
-    """`Sub` repeats an axis of size 1 by itself, `Concat` does not."""
+def ended(
+    source: ModelArtifact, folder: Path, nodes: list, shape: tuple[int, ...], **integers: object
+) -> ModelArtifact:
+    """`source` with `nodes` behind its output, which is now called "whole"; the last of them makes the output."""
     import onnx
     from onnx import helper, numpy_helper
 
     model = onnx.load(source.file("model"))
     (end,) = model.graph.output
-    whole = [size.dim_value for size in end.type.tensor_type.shape.dim]
     for node in model.graph.node:
         node.output[:] = ["whole" if name == end.name else name for name in node.output]
-    axes = [axis for axis, count in enumerate(counts) if count > 1]
-    once = [whole[axis] // counts[axis] for axis in range(4)]
-    cut = {"starts": [0] * len(axes), "ends": [once[axis] for axis in axes], "axes": axes}
-    arrays = {**cut, "counts": counts}
-    model.graph.initializer.extend(numpy_helper.from_array(np.array(v, "i8"), k) for k, v in arrays.items())
-    model.graph.node.extend(
-        [
-            helper.make_node("Slice", ["whole", "starts", "ends", "axes"], ["part"], "part"),
-            helper.make_node("Tile", ["part", "counts"], ["repeated"], "repeated"),
-            helper.make_node("Concat", ["whole", "repeated"], [end.name], "end", axis=1)
-            if read_by == "Concat"
-            else helper.make_node("Sub", ["whole", "repeated"], [end.name], "end"),
-        ]
-    )
-    whole[1] *= 2 if read_by == "Concat" else 1
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(end.name, onnx.TensorProto.FLOAT, whole))
-    (tmp_path / "tile").mkdir()
-    onnx.save(model, tmp_path / "tile" / "model.onnx")
-    io = source.manifest.outputs[0].model_copy(update={"shape": tuple(whole)})
-    tiled = ModelArtifact(tmp_path / "tile", source.manifest.model_copy(update={"outputs": (io,)}))
-    expected = outputs(tiled, OnnxRuntime())
-    found = outputs(workshop.made(ToNcnn(), tiled), NcnnRuntime())
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(v, "i8"), k) for k, v in integers.items())
+    nodes[-1].output[:] = [end.name]
+    model.graph.node.extend(nodes)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(end.name, onnx.TensorProto.FLOAT, shape))
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx")
+    spec = source.manifest.outputs[0].model_copy(update={"shape": shape})
+    return ModelArtifact(folder, source.manifest.model_copy(update={"outputs": (spec,)}))
+
+
+def require_equal(workshop: Workshop, source: ModelArtifact) -> None:
+    expected = outputs(source, OnnxRuntime())
+    found = outputs(workshop.made(ToNcnn(), source), NcnnRuntime())
     assert expected.std() > 0.01
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1, 32), (1, 4, 32, 1), (1, 2, 1, 2)])
+@pytest.mark.parametrize("read_by", ["Sub", "Concat"])
+def test_a_value_is_repeated(workshop, source, tmp_path, counts, read_by):
+    """`Sub` repeats an axis of size 1 by itself, `Concat` does not."""
+    from onnx import helper
+
+    whole = source.manifest.outputs[0].shape
+    axes = [axis for axis, count in enumerate(counts) if count > 1]
+    nodes = [
+        helper.make_node("Slice", ["whole", "starts", "ends", "axes"], ["part"], "part"),
+        helper.make_node("Tile", ["part", "counts"], ["repeated"], "repeated"),
+        helper.make_node(read_by, ["whole", "repeated"], [""], "end", **({"axis": 1} if read_by == "Concat" else {})),
+    ]
+    ends = [whole[axis] // counts[axis] for axis in axes]
+    shape = (1, 2 * whole[1], *whole[2:]) if read_by == "Concat" else whole
+    tiled = ended(source, tmp_path / "tile", nodes, shape, starts=[0] * len(axes), ends=ends, axes=axes, counts=counts)
+    require_equal(workshop, tiled)
+
+
+@pytest.mark.parametrize("size", [(64, 128), (40, 27)])
+def test_an_asymmetric_resize(workshop, source, tmp_path, size):
+    """Paddle's `align_mode=1` without aligned corners; ncnn has no such grid."""
+    from onnx import helper
+
+    shape = (*source.manifest.outputs[0].shape[:2], *size)
+    grid = {"mode": "linear", "coordinate_transformation_mode": "asymmetric"}
+    node = helper.make_node("Resize", ["whole", "", "", "sizes"], [""], "resized", **grid)
+    require_equal(workshop, ended(source, tmp_path / "resized", [node], shape, sizes=shape))
 
 
 def test_a_crash_of_the_result_is_a_refusal(workshop, source, tmp_path, monkeypatch):
