@@ -67,7 +67,7 @@ LAYERS = (
     {"check"},
     {"diagnose", "search", "serve", "zoo"},
     {"commands"},
-    {"cli", "seg", "assistant"},
+    {"cli", "seg", "det", "assistant"},
     {"__main__"},
 )
 

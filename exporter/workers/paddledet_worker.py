@@ -45,6 +45,13 @@ def _import_networks(checkout):
 
 def build(arguments, _arrays):
     """Builds the network; returns its weights and classes."""
+    network = create_network(arguments, export=True)
+    network.eval()
+    return describe(network, arguments), []
+
+
+def create_network(arguments, *, export):
+    """Builds the network; `export`: without branches on the number of objects, as PaddleDetection does for ONNX."""
     paddle, workspace = _import_networks(arguments["checkout"])
     architecture, sections = arguments["architecture"], arguments["sections"]
     registered = workspace.get_registered_modules()
@@ -55,7 +62,7 @@ def build(arguments, _arrays):
             cause=f"it has {', '.join(names)}"[:700],
             hint="give the checkout that has it: --paddleseg PATH",
         )
-    workspace.merge_config({**sections, "export_onnx": True})  # without branches on the number of objects
+    workspace.merge_config({**sections, "export_onnx": export})
     paddle.seed(arguments["seed"])
     np.random.seed(arguments["seed"])
     try:
@@ -63,14 +70,25 @@ def build(arguments, _arrays):
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:600]
         raise WorkerFailure(f"PaddleDetection cannot build {architecture} with these sections", cause=text) from error
-    network.eval()
     _built.update(network=network)
+    return network
+
+
+def describe(network, arguments):
+    """The network's weights and classes."""
     weights = {name: [str(value.dtype).rpartition(".")[2], value.shape] for name, value in network.state_dict().items()}
     return {
         "weights": weights,
-        "num_classes": sections["num_classes"],
+        "num_classes": arguments["sections"]["num_classes"],
         "version": importlib.metadata.version("paddledet") if not arguments["checkout"] else "",
-    }, []
+    }
+
+
+def load_weights(network, names, arrays):
+    """Sets the weights of these names."""
+    own = network.state_dict()
+    for name, value in zip(names, arrays, strict=True):
+        own[name].set_value(value)
 
 
 def write(arguments, arrays):
@@ -81,9 +99,7 @@ def write(arguments, arrays):
     import paddle
 
     network = _built["network"]
-    own = network.state_dict()
-    for name, value in zip(arguments["names"], arrays, strict=True):
-        own[name].set_value(value)
+    load_weights(network, arguments["names"], arrays)
     for layer in network.sublayers():
         if hasattr(layer, "convert_to_deploy"):
             layer.convert_to_deploy()

@@ -81,8 +81,8 @@ _ELSEWHERE = {
 
 def __getattr__(name: str) -> Any:
     """Imports a name on first use, so that importing the package is fast."""
-    if name == "seg":  # a package, as in PaddleX
-        return importlib.import_module("segexport.seg")
+    if name in ("det", "seg"):  # packages, as in PaddleX
+        return importlib.import_module(f"segexport.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_ELSEWHERE.get(name, _API)), name)

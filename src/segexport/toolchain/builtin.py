@@ -213,7 +213,7 @@ PADDLESEG = Toolchain(
 )
 PADDLEDET = Toolchain(
     name="paddledet",
-    purpose="builds PaddleDetection's networks from their configurations",
+    purpose="builds and trains PaddleDetection's networks",
     modules={"ppdet": "2.6."},
     pythons=("3.10", "3.11", "3.12"),
     lock=_LOCKS / "paddledet.txt",
