@@ -27,7 +27,6 @@ from segexport.ui.console import Console
 SIZE, TIME, LOSS = 0.1, 1 / 3, 0.01
 KEPT = ("name", "verdict", "miou", "miou_delta", "miou_delta_interval", "agreement", "size_bytes")
 KEPT += ("latency_ratio", "latency_ratio_interval", "error")
-STEPS = ("prune", "finetune")
 
 
 def recipe(given: argparse.Namespace) -> dict[str, Any]:
@@ -43,15 +42,13 @@ def recipe(given: argparse.Namespace) -> dict[str, Any]:
         "losses_before_enlarging": True,
         "augmentation": {"views": 3},
     }
+    steps = {"prune": pruning | {"stages": given.stages}} | ({"finetune": learning} if given.steps else {})
     return {
         "title": "pruned, distilled, 8 and 4 bits",
         "model": {"path": str(given.model.resolve())},
         "data": {"path": str(given.data.resolve())},
-        "steps": [
-            {"step": "prune", "params": pruning | {"stages": given.stages}},
-            {"step": "finetune", "params": learning},
-        ],
-        "exports": [{"to": "onnx", "name": "original", "without": list(STEPS)}, *pruned()],
+        "steps": [{"step": name, "params": params} for name, params in steps.items()],
+        "exports": [{"to": "onnx", "name": "original", "without": list(steps)}, *pruned()],
         "check": {"latency_seconds": given.seconds, "latency": "warn", "worst_images": 0},
     }
 
@@ -74,7 +71,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--keep-macs", type=float, default=0.46)
     parser.add_argument("--stages", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=1800, help="of training; 0: none")
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing")
     given = parser.parse_args()
     start = time.monotonic()
@@ -96,7 +93,7 @@ def main() -> None:
                 "loss": row["miou_delta"] is not None and row["miou_delta"] >= -LOSS,
             }
         found.append(one)
-    trained = {entry.step: entry.notes for entry in lineage if entry.step in STEPS}
+    trained = {entry.step: entry.notes for entry in lineage if entry.step in ("prune", "finetune")}
     minutes = round((time.monotonic() - start) / 60, 1)
     wanted = {"size_ratio": SIZE, "latency_ratio": round(TIME, 3), "miou_loss": LOSS}
     save(given.output, {"wanted": wanted, "steps": trained, "exports": found, "minutes": minutes})

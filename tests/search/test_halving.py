@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from worlds import INT8, World
@@ -93,3 +95,19 @@ def test_the_distance_by_hand():
     assert distance([mask], [np.array([[0, 1], [2, 0]], np.uint8)]) == 0.25
     with pytest.raises(WorkerFailed, match=r"the output is \[1, 2\], that of the original \[2, 2\]"):
         distance([mask], [mask[:1]])
+
+
+@pytest.mark.parametrize(("budget_s", "glances"), [(150.0, False), (400.0, True)])
+def test_no_glance_without_time_for_the_screenings_after_it(tmp_path, budget_s, glances):
+    """Making takes 20 s: without time to glance at all, as many as fit are screened at once."""
+    world = World(dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, 5.0), making_s=20.0, timing_s=5.0)
+    space = world.space().model_copy(update={"operators": ("Add", "Concat")})
+    budget, said = world.budget(budget_s), []
+    outcome = search(space, GOAL, Journal(tmp_path / "j"), world, budget=budget, say=said.append)
+    parts = [point.attempt for point in outcome.points if point.attempt.stage == "parts"]
+    assert len({one.candidate.key for one in parts if one.rung == "glance"}) == (6 if glances else 0)
+    screened = [one for one in parts if one.rung == "screen"]
+    assert screened
+    assert all(one.timed for one in screened)
+    assert len(screened) < 6
+    assert any(re.match(r"parts: \d of 6 tries left out", line) for line in said) == (not glances)

@@ -90,6 +90,10 @@ class Attempt(Frozen):
         """The same candidate at a glance."""
         return self.model_copy(update={"rung": "glance", "images": images, "timed": False})
 
+    def screening(self) -> Attempt:
+        """The same candidate with mIoU and times on a few images."""
+        return self.model_copy(update={"rung": "screen", "images": 0, "timed": True})
+
 
 class Trial(Frozen):
     """The result of an attempt, or the reason why it failed. One line of the journal.

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from segexport.errors import Interrupted, SegexportError
 from segexport.search.candidate import Attempt, AttemptId, Trial
+from segexport.search.halving import FINALISTS
 from segexport.search.journal import Journal
 from segexport.search.objective import Goal, baseline_of
-from segexport.search.propose import propose
+from segexport.search.propose import UNTIMED_STAGES, propose
 from segexport.search.space import Space
 from segexport.search.time_budget import TimeBudget, duration
 
@@ -78,7 +79,9 @@ def search(
             reserve_said = True
         if fitting and stage != "baseline":
             say(_announced(budget, space, fitting, len(batch), journal.points))
-        late = [attempt for attempt in batch if attempt not in fitting]
+        going = {attempt.candidate.key for attempt in fitting}
+        late = [attempt for attempt in batch if attempt.candidate.key not in going]
+        put_off |= {attempt.id for attempt in batch if attempt not in fitting}
         if together is not None and fitting:
             together(fitting, record)
         for attempt in fitting if together is None else ():
@@ -103,15 +106,34 @@ def search(
 
 
 def _fitting(budget: TimeBudget, space: Space, batch: Sequence[Attempt], points: Sequence[Trial]) -> list[Attempt]:
-    """Returns the attempts that end in time; of glances, all or none: they are compared with each other."""
+    """Returns the attempts that end in time.
+
+    Of glances, all or none: they are compared with each other, and are worth nothing without the screenings after them.
+    If there is no time for both, as many candidates as possible are screened at once.
+    """
+    found, end_s = _in_time(budget, space, batch, points)
+    glances = [attempt for attempt in batch if attempt.rung == "glance"]
+    if not glances:
+        return found
+    after_s = min(FINALISTS, len(glances)) * budget.screening_s(points)
+    if all(attempt in found for attempt in glances) and budget.has_s(batch[0].stage, points, end_s + after_s):
+        return found
+    if glances[0].stage in UNTIMED_STAGES:
+        return [attempt for attempt in found if attempt not in glances]
+    return _in_time(budget, space, [one.screening() if one in glances else one for one in batch], points)[0]
+
+
+def _in_time(
+    budget: TimeBudget, space: Space, batch: Sequence[Attempt], points: Sequence[Trial]
+) -> tuple[list[Attempt], float]:
+    """Returns the attempts that end in time one after another, and how long they take."""
     found: list[Attempt] = []
     before_s = 0.0
     for attempt in batch:
         if budget.fits(space, attempt, points, before_s):
             found.append(attempt)
             before_s += budget.added_s(space, attempt, points)
-    glances = [attempt for attempt in batch if attempt.rung == "glance"]
-    return found if all(attempt in found for attempt in glances) else [one for one in found if one not in glances]
+    return found, before_s
 
 
 def _announced(budget: TimeBudget, space: Space, fitting: Sequence[Attempt], of: int, points: Sequence[Trial]) -> str:

@@ -23,6 +23,7 @@ from segexport.spec import Precision
 
 MOST_CONFIRMED = 3  # top-ranked candidates that are measured on all images
 MOST_REFINED = 18
+UNTIMED_STAGES = frozenset({"calibration", "layers"})  # glances tell all that they have to
 
 Stage = Callable[[Space, Goal, Sequence[Trial]], list[Attempt]]
 

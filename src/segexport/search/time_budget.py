@@ -87,8 +87,13 @@ class TimeBudget:
         """
         if not points:
             return True
-        kept_s = 0.0 if _is_first(points) and not before_s else self.reserve(attempt.stage, points).seconds
-        return before_s + self.expected_s(space, attempt, points) <= self.left_s - kept_s
+        if _is_first(points) and not before_s:
+            return self.expected_s(space, attempt, points) <= self.left_s
+        return self.has_s(attempt.stage, points, before_s + self.expected_s(space, attempt, points))
+
+    def has_s(self, stage: str, points: Sequence[Trial], seconds: float) -> bool:
+        """Whether attempts of a stage may take so long without the reserve."""
+        return seconds <= self.left_s - self.reserve(stage, points).seconds
 
     def reserve(self, stage: str, points: Sequence[Trial]) -> Reserve:
         """Returns the reserve for attempts of a stage, at most fixed fractions of the budget."""
@@ -114,6 +119,10 @@ class TimeBudget:
             seconds += _timing_s(attempt.rung, points)
         seconds += self._original_s(attempt.rung, points)
         return seconds + (0.0 if own else _making_s(space, attempt.candidate, points))
+
+    def screening_s(self, points: Sequence[Trial]) -> float:
+        """Estimates the time of screening an export that is made, on images that the original has run on."""
+        return self.images.screen * _image_s(points) + _timing_s("screen", points)
 
     def added_s(self, space: Space, attempt: Attempt, points: Sequence[Trial]) -> float:
         """Estimates by how much an attempt prolongs its stage."""
@@ -179,9 +188,10 @@ def _making_s(space: Space, candidate: Candidate, points: Sequence[Trial]) -> fl
             seconds = steps * (per_step[-1] if per_step else space.training.step_seconds if space.training else 0.0)
     elif candidate.key in space.made:
         return 0.0
+    first = {p.key: p for p in reversed(points)}.values()  # later ones find the export in the store
     alike = [
         p.making_seconds
-        for p in points
+        for p in first
         if p.candidate.precision is candidate.precision
         and not p.candidate.steps
         and p.key not in space.made
