@@ -1,16 +1,17 @@
 """Compares segexport's quantization with other tools' on the same model, images and check, in one run.
 
     python benchmarks/other_quantizers.py MODEL DATA [--slim PYTHON] [--nncf PYTHON] [--label-map FILE] [--limit N]
-        [--folder DIR] [-o results.json]
+        [--folder DIR] [--only ROWS] [-o results.json]
 
 Rows: fp32 and int8, plain (to nearest) and compensated, w4a8, and LiteRT's int8 by segexport; ONNX Runtime's
 `quantize_static` (MinMax, Percentile, Entropy; QDQ, per channel, as its documentation recommends for CPUs); NNCF's
 PTQ in OpenVINO (toolchain nncf) beside our int8 in OpenVINO, and its PTQ of the ONNX file, with --nncf (a Python that
 has nncf, onnx and onnxruntime); MNN's own quantizer (EMA) beside our int8 in MNN; and PaddleSlim's
 `quant_post_static`, with --slim (a Python that has paddleslim). All calibrate on the same images of the train split and
-are checked on the val split; times are taken in turn with the fp32 ONNX export's, on one thread. `seconds` and
-`peak_bytes` are those of the quantization alone, `cpu_seconds` what it computed: the same on a busy machine. With
---folder, an interrupted run continues with what it has made.
+are checked on the val split. Times are taken in turn with the fp32 ONNX export's, on one thread: by the clock, and as
+processor time, which a busy machine disturbs less (`cpu_times.py`). `seconds` and `peak_bytes` are those of the
+quantization alone, `cpu_seconds` is its processor time. With --folder, an interrupted run continues with what it has
+made; with --only, an existing file keeps its other rows.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from cpu_times import in_turns
 from quantize import rows, table
-from stamped import save
+from stamped import load, save
 
 import segexport
 from segexport import preprocess
@@ -38,6 +40,8 @@ from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.disk import CACHE_VARIABLE
 from segexport.files.store import Store
+from segexport.importers.model_files import find_model
+from segexport.pipeline.registry import targets
 from segexport.recipe.calibration import Calibration
 from segexport.spec import Precision
 from segexport.toolchain.catalog import toolchain
@@ -89,18 +93,23 @@ print(json.dumps({"seconds": time.monotonic() - start,
                   "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
 """
 _SLIM_SCRIPT = """
-import sys, glob, json, resource, time, os
+import sys, glob, json, resource, time
 import numpy as np, paddle
 from paddleslim.quant import quant_post_static
 
 folder, model, params, out, images, name = sys.argv[1:]
 paddle.enable_static()
-def reader():
-    for file in sorted(glob.glob(images + "/*.npy")):
-        yield {name: np.load(file)}
+class Images(paddle.io.Dataset):
+    files = sorted(glob.glob(images + "/*.npy"))
+    def __len__(self):
+        return len(self.files)
+    def __getitem__(self, index):
+        return (np.load(self.files[index])[0],)
 start = time.monotonic()
+image = paddle.static.data(name, [None, *Images()[0][0].shape], "float32")
+loader = paddle.io.DataLoader(Images(), feed_list=[image], places=[paddle.CPUPlace()], batch_size=1, return_list=False)
 quant_post_static(paddle.static.Executor(paddle.CPUPlace()), folder, out, model_filename=model, params_filename=params,
-                  data_loader=reader, batch_nums=None, algo="hist", onnx_format=True, is_full_quantize=False,
+                  data_loader=loader, batch_nums=None, algo="hist", onnx_format=True, is_full_quantize=False,
                   weight_quantize_type="channel_wise_abs_max")
 print(json.dumps({"seconds": time.monotonic() - start,
                   "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10}))
@@ -198,12 +207,25 @@ class Bench:
                 segexport.export(out, self.folder / "paddleslim", to="onnx", precision="int8")
             self.made[-1] = self.folder / "paddleslim"
 
-    def check(self, seconds: float) -> list[dict]:
+    def check(self, seconds: float, only: list[str]) -> list[dict]:
+        """Rows of the exports, or of those that `only` names; times are taken of all."""
+        asked = [path for path in self.made if not only or path.stem in (*only, "fp32")]
         report = segexport.check(
-            self.made, reference=self.model, data=self.data, limit=self.limit, label_map=self.label_map,
+            asked, reference=self.model, data=self.data, limit=self.limit, label_map=self.label_map,
             latency_seconds=seconds, feedback=Console(quiet=True),
         )  # fmt: skip
-        return [{**row, **self.costs.get(row["name"], {})} for row in rows(report)]
+        found = [{**row, **self.costs.get(row["name"], {})} for row in rows(report)]
+        for row, export in zip(found, report.exports, strict=True):
+            row["errors"] = [check.message for check in export.checks if check.verdict.value == "ERROR"]
+        return found
+
+    def times(self, rounds: int) -> dict[str, dict]:
+        artifacts = {}
+        for path in self.made:
+            target = targets().get(find_model(path).kind)
+            adopted = None if target is None else target.adopt(path, self.source, Store(self.store))
+            artifacts[path.stem] = adopted or read_artifact(path)
+        return in_turns(artifacts, rounds)
 
     def _ran(self, name: str, command: list[str], out: Path) -> None:
         """Runs a tool, unless an earlier run has; keeps its cost, or the end of its error."""
@@ -258,6 +280,8 @@ def main() -> None:
     parser.add_argument("--nncf", type=Path, help="a Python with nncf, onnx and onnxruntime")
     parser.add_argument("--limit", type=int, help="images of the val split")
     parser.add_argument("--folder", type=Path, help="keeps what was made, and continues from it")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="rows, separated by commas")
+    parser.add_argument("--rounds", type=int, default=21, help="of the processor times")
     parser.add_argument("--seconds", type=float, default=120.0, help="for all latencies together")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
@@ -272,7 +296,13 @@ def main() -> None:
             bench.nncf(given.nncf.absolute())
         if given.slim:
             bench.paddleslim(given.slim.absolute())
-        found = bench.check(given.seconds)
+        found = bench.check(given.seconds, given.only)
+        if given.only and given.output and given.output.is_file():
+            new = {row["name"]: row for row in found if row["name"] in given.only}
+            before = load(given.output)["rows"]
+            found = [new.pop(row["name"], row) for row in before] + list(new.values())
+        times = bench.times(given.rounds)
+        found = [{**row, **times.get(row["name"], {})} for row in found]
         failed = {name: cost["error"] for name, cost in bench.costs.items() if "error" in cost}
     print(table(found), json.dumps(failed, indent=1), sep="\n")
     if given.output:
