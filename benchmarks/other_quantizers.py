@@ -30,7 +30,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from cpu_times import in_turns
-from quantize import rows, table
+from quantize import rows
 from stamped import load, save
 
 import segexport
@@ -57,6 +57,23 @@ OURS = {
     "openvino-nncf": {"to": "openvino", "precision": "int8", "quantizer": "nncf"},
     "mnn-int8": {"to": "mnn", "precision": "int8"},
     "litert-int8": {"to": "litert", "precision": "int8"},
+}
+TITLES = {
+    "fp32": "fp32 in ONNX Runtime",
+    "int8-nearest": "segexport int8, to the nearest",
+    "int8": "**segexport int8** (default)",
+    "int8-bias": "segexport int8, bias correction",
+    "w4a8": "segexport w4a8",
+    "openvino-int8": "segexport int8 in OpenVINO",
+    "openvino-nncf": "NNCF in OpenVINO",
+    "mnn-int8": "segexport int8 in MNN",
+    "mnn-own": "MNN's own",
+    "litert-int8": "segexport int8 in LiteRT",
+    "ort-minmax": "ONNX Runtime, MinMax",
+    "ort-percentile": "ONNX Runtime, Percentile",
+    "ort-entropy": "ONNX Runtime, Entropy",
+    "onnx-nncf": "NNCF in ONNX Runtime",
+    "paddleslim": "PaddleSlim in ONNX Runtime",
 }
 ORT = {"ort-minmax": "MinMax", "ort-percentile": "Percentile", "ort-entropy": "Entropy"}
 _ORT_SCRIPT = """
@@ -253,6 +270,30 @@ class Bench:
         return {**json.loads(ended.stdout.splitlines()[-1]), "cpu_seconds": round(cpu, 1)}
 
 
+def table(found: list[dict], failed: dict[str, str]) -> str:
+    """The rows as Markdown; ratios are to the first row, fp32."""
+    lines = ["| quantizer | mIoU, change | agreement | size | time | processor s | memory |", "|---|" + "---|" * 6]
+    for row in found:
+        cells = [TITLES.get(row["name"], row["name"])]
+        if row["miou"] is None:
+            lines.append(f"| {cells[0]} | {' '.join(row.get('errors') or ['no result'])[:120]} |" + " |" * 5)
+            continue
+        low, high = row["miou_delta_interval"]
+        cells += [f"{row['miou_delta']:+.4f} ({low:+.4f} to {high:+.4f})", f"{row['agreement']:.2%}"]
+        cells.append(f"{row['size_bytes'] / found[0]['size_bytes']:.2f}")
+        if row.get("cpu_ratio") is None:
+            cells.append("–")
+        else:
+            cells.append(f"{row['cpu_ratio']:.2f} ({' to '.join(f'{end:.2f}' for end in row['cpu_ratio_interval'])})")
+        cells += (
+            [f"{row['cpu_seconds']:.0f}", f"{row['peak_bytes'] / 1e6:,.0f} MB"] if "cpu_seconds" in row else ["–", "–"]
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(
+        [*lines, *(f"| {TITLES.get(name, name)} | {error} |" + " |" * 5 for name, error in failed.items())]
+    )
+
+
 def one(recipe: dict, model: Path, data: Path, out: Path) -> None:
     """Makes one export in this process and prints its cost."""
     options = dict(recipe)
@@ -301,12 +342,15 @@ def main() -> None:
             new = {row["name"]: row for row in found if row["name"] in given.only}
             before = load(given.output)["rows"]
             found = [new.pop(row["name"], row) for row in before] + list(new.values())
-        times = bench.times(given.rounds)
-        found = [{**row, **times.get(row["name"], {})} for row in found]
         failed = {name: cost["error"] for name, cost in bench.costs.items() if "error" in cost}
-    print(table(found), json.dumps(failed, indent=1), sep="\n")
+        result = {"model": given.model.name, "images": given.limit, "rows": found, "failed": failed}
+        if given.output:  # before the times, so that a fault there keeps the rest
+            save(given.output, result)
+        times = bench.times(given.rounds)
+        result["rows"] = [{**row, **times.get(row["name"], {})} for row in found]
+    print(table(result["rows"], failed))
     if given.output:
-        save(given.output, {"model": given.model.name, "rows": found, "failed": failed})
+        save(given.output, result)
 
 
 if __name__ == "__main__":
