@@ -64,6 +64,16 @@ def pruned() -> list[dict[str, Any]]:
     ]
 
 
+def reached(row: dict[str, Any]) -> dict[str, bool]:
+    """Which goals an export meets: of time and loss with the whole 95 % interval, which a busy machine makes wide."""
+    times, losses = row["latency_ratio_interval"], row["miou_delta_interval"]
+    return {
+        "size": 0 < row["size_ratio"] <= SIZE,
+        "time": times is not None and times[1] <= TIME,
+        "loss": losses is not None and losses[0] >= -LOSS,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -87,11 +97,7 @@ def main() -> None:
         one = {key: row.get(key) for key in KEPT}
         if row["name"] != "original":
             one["size_ratio"] = (row["size_bytes"] or 0) / original["size_bytes"]
-            one["reached"] = {
-                "size": 0 < one["size_ratio"] <= SIZE,
-                "time": row["latency_ratio"] is not None and row["latency_ratio"] <= TIME,
-                "loss": row["miou_delta"] is not None and row["miou_delta"] >= -LOSS,
-            }
+            one["reached"] = reached(one)
         found.append(one)
     trained = {entry.step: entry.notes for entry in lineage if entry.step in ("prune", "finetune")}
     minutes = round((time.monotonic() - start) / 60, 1)
