@@ -1,7 +1,8 @@
 """Networks of PaddleSeg trained from nothing on CamVid by `segexport train`, then every export of each.
 
     python benchmarks/trained_zoo.py train CAMVID --cache FOLDER [--only NAME]... [--steps 1500]
-    python benchmarks/trained_zoo.py measure CAMVID --cache FOLDER [--only NAME]... [--to TARGET]... [--limit 48]
+    python benchmarks/trained_zoo.py measure CAMVID --cache FOLDER [--only NAME]... [--to TARGET]...
+        [--precision NAME]... [--limit 48]
     python benchmarks/trained_zoo.py publish
 
 `train` needs the toolchain `paddleseg`; images are 256x192, four a step, on one thread. A network that is done is not
@@ -75,7 +76,7 @@ def train(name: str, camvid: Path, cache: Path, steps: int) -> None:
         print(f"{name}: not trained, segexport ended with {ended.returncode}", flush=True)
 
 
-def measure(names: list[str], camvid: Path, cache: Path, to: list[str], limit: int) -> None:
+def measure(names: list[str], camvid: Path, cache: Path, to: list[str], precisions: list[str], limit: int) -> None:
     """Runs truth_table.py on the networks that are trained."""
     command = [sys.executable, str(Path(__file__).with_name("truth_table.py")), str(cache), str(camvid)]
     command += ["--limit", str(limit), "-o", str(RESULT)]
@@ -90,6 +91,8 @@ def measure(names: list[str], camvid: Path, cache: Path, to: list[str], limit: i
         raise SystemExit(f"{cache}: no trained network; run `train` first")
     for target in to:
         command += ["--to", target]
+    for precision in precisions:
+        command += ["--precision", precision]
     subprocess.run(command, check=True)
 
 
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(NETWORKS), help="a network")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--to", action="append", default=[], help="a target")
+    parser.add_argument("--precision", action="append", default=[], help="a precision")
     parser.add_argument("--limit", type=int, default=48, help="images of the check")
     given = parser.parse_args()
     if given.action == "publish":
@@ -128,7 +132,7 @@ def main() -> None:
         for name in names:
             train(name, given.camvid, given.cache, given.steps)
     else:
-        measure(names, given.camvid, given.cache, given.to, given.limit)
+        measure(names, given.camvid, given.cache, given.to, given.precision, given.limit)
         publish()
 
 

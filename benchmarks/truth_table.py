@@ -64,12 +64,14 @@ def recipes(models: Path, camvid: Path, own: list[Path]) -> dict[str, dict[str, 
     return found
 
 
-def exports(wanted: list[str], more: list[dict]) -> Iterator[tuple[dict[str, Any], str]]:
+def exports(wanted: list[str], precisions: list[str], more: list[dict]) -> Iterator[tuple[dict[str, Any], str]]:
     """Yields each export as in a recipe, and the step that has to run before it."""
     for name, target in targets().items():
         if wanted and name not in wanted:
             continue
         for precision in get_args(target.Recipe.model_fields["precision"].annotation):
+            if precisions and precision.value not in precisions:
+                continue
             yield {"to": name, "precision": precision.value}, target.searched_after.get(Precision(precision), "")
     for one in more:
         yield one, ""
@@ -82,6 +84,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, action="append", default=[], help="a model and its data")
     parser.add_argument("--only", action="append", default=[], help="a model")
     parser.add_argument("--to", action="append", default=[], help="a target")
+    parser.add_argument("--precision", action="append", default=[], help="a precision")
     parser.add_argument("--export", type=json.loads, action="append", default=[], help="a further one, as in a recipe")
     parser.add_argument("--limit", type=int, default=24, help="images of the check")
     parser.add_argument("--seconds", type=float, default=3.0, help="for each export in each session")
@@ -107,7 +110,7 @@ def main() -> None:
             (model, export, step)
             for model in known
             if given.only in ([], [model]) or model in given.only
-            for export, step in exports(given.to, given.export)
+            for export, step in exports(given.to, given.precision, given.export)
         ]
         for place, (model, export, step) in enumerate(todo):
             key = f"{model} {_name(export)}"
