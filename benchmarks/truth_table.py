@@ -166,7 +166,10 @@ def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int, 
 def _sized(model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """The model with the first image's size as its input size, if its size is dynamic."""
     files = find_model(Path(model["path"]))
-    shape = program.read(files.model, files.params).inputs()[0].shape
+    if files.kind == "artifact":
+        shape = read_artifact(files.folder).manifest.image.shape
+    else:
+        shape = program.read(files.model, files.params).inputs()[0].shape
     if min(shape[2:]) > 0:
         return model
     height, width = decode_image(_first_image(data)).shape[:2]
