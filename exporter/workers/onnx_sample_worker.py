@@ -3,39 +3,75 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from onnx import NodeProto, helper
 
 _VALUES = 64  # sampled values per tensor
-_AT_ONCE = 48  # most tensors in memory
+_AT_ONCE = 48  # operators whose outputs are in memory at the same time
 
 
 def samples(arguments, arrays):
-    """Returns name, number of elements and evenly spread values of each float tensor, in the graph's order."""
+    """Returns name, number of elements and evenly spread values of each float tensor, in the graph's order.
+
+    The model runs once, part by part; a tensor is kept until its last reader has run.
+    """
     model = onnx.load(arguments["onnx"])
-    names = [name for node in model.graph.node for name in node.output if name]
+    constants = {value.name: value for value in model.graph.initializer}
+    given = [value.name for value in model.graph.input if value.name not in constants]
+    values = dict(zip(given, arrays, strict=True))
+    last_reader = {name: index for index, node in enumerate(model.graph.node) for name in _reads(node)}
+    # a sequence of tensors cannot be given to the next part
+    step = len(model.graph.node) if any("Sequence" in node.op_type for node in model.graph.node) else _AT_ONCE
     found = []
-    for start in range(0, len(names), _AT_ONCE):
-        part = names[start : start + _AT_ONCE]
-        tapped = onnx.ModelProto()
-        tapped.CopyFrom(model)
-        present = {value.name for value in tapped.graph.output}
-        tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in part if name not in present)
-        session = _session(tapped)
-        feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
-        for name, value in zip(part, session.run(part, feed), strict=True):
+    for start in range(0, len(model.graph.node), step):
+        nodes = model.graph.node[start : start + step]
+        made = [name for node in nodes for name in node.output if name]
+        session = _session(_part(model, list(nodes), made, values, constants))
+        feed = {value.name: values[value.name] for value in session.get_inputs()}
+        for name, value in zip(made, session.run(made, feed), strict=True):
+            values[name] = value
             if isinstance(value, np.ndarray) and value.dtype == np.float32 and value.size:
                 flat = value.reshape(-1)
                 places = np.linspace(0, flat.size - 1, min(_VALUES, flat.size)).astype(np.int64)
                 found.append([name, flat.size, flat[places].tolist()])
+        values = {name: value for name, value in values.items() if last_reader.get(name, -1) >= start + step}
     return {"samples": found}, []
 
 
-def _session(model):
+def _part(model, nodes: list[NodeProto], made: list[str], values: dict, constants: dict) -> onnx.ModelProto:
+    """The model of these operators: it reads `values` and the constants, and returns all that it makes."""
+    read = dict.fromkeys(name for node in nodes for name in _reads(node))
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values[name].dtype), values[name].shape)
+        for name in read
+        if name in values
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in made]
+    graph = helper.make_graph(nodes, "part", inputs, outputs, [constants[name] for name in read if name in constants])
+    part = onnx.ModelProto()
+    part.CopyFrom(onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph))
+    part.functions.extend(model.functions)
+    return part
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Names that an operator reads, also inside its branches and loops."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                yield from _reads(inner)
+            yield from (value.name for value in graph.output)
+
+
+def _session(model) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
