@@ -49,10 +49,13 @@ def begin(arguments, _arrays):
         float_operators |= {node.op_type for node in model.graph.node} - PRODUCTS
     chosen = choose_nodes(model, float_operators, set(arguments["float_nodes"]))
     notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    pairs = equalize(model if arguments["equalize"] else copy)
-    if arguments["equalize"]:
+    pairs = []
+    if arguments["equalize"] is None:  # it may be asked for later: would it change anything?
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        pairs = equalize(copy)
+    elif arguments["equalize"]:
+        pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
     if arguments["bias_correction"]:
         add_missing_biases(model, chosen)
