@@ -99,7 +99,7 @@ class Commands:
                     command, stdin=subprocess.DEVNULL, cwd=folder, start_new_session=True
                 )
                 self._running.add(process)
-        return process
+                return process
 
     async def end(self, process: Any) -> None:
         """Ends a command, if it still runs, with its workers."""
