@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -39,8 +40,9 @@ def children_of(pid: int) -> list[int]:
 def wait_until(condition, seconds: float) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if condition():
-            return True
+        with contextlib.suppress(FileNotFoundError):  # a folder that is moved while it is listed
+            if condition():
+                return True
         time.sleep(0.01)
     return False
 
