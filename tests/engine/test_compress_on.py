@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ import pytest
 from installed import require
 from sleepy import SleepyExport
 from sleepy_candidate import SleepyCandidate
-from test_run_on import environment, place, segexport  # noqa: F401
+from test_run_on import place, segexport, started  # noqa: F401
 
 from segexport.commands.run import DEMO_RECIPE
 from segexport.data.dataset import Dataset
@@ -134,19 +132,8 @@ def test_a_search_that_is_interrupted_goes_on_to_the_result_of_one_process(place
     images = ("--split", "all", "--verdict-split", "all", "--screen-images", "3")
     common = ("compress", "model", "--data", "data", *images, "--objective", "size", "--latency-seconds", "0")
     arguments = (*common, "--to", "sleepy", "--no-train", "-o", "out")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "segexport", *arguments, "--on", "local:2"],
-        cwd=place,
-        env=environment(place),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    end = time.monotonic() + 120
-    while not any(place.glob("cache/searches/*/*.jsonl")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
+    journals = "cache/searches/*/*.jsonl"
+    process = started(place, *arguments, "--on", "local:2", until=lambda: any(place.glob(journals)))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (130, False), errors

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,24 @@ def environment(place: Path) -> dict[str, str]:
 def segexport(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "segexport", *arguments]
     return subprocess.run(command, cwd=place, env=environment(place), capture_output=True, text=True, timeout=240)
+
+
+def started(place: Path, *arguments: str, until: Callable[[], bool]) -> subprocess.Popen[str]:
+    """A command in a group of its own, once `until` holds, or it has ended, or after two minutes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segexport", *arguments],
+        cwd=place,
+        env=environment(place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
+    )
+    end = time.monotonic() + 120
+    while not until() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    return process
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -104,20 +123,8 @@ def test_ctrl_c_ends_the_tasks_and_their_workers(place):
     recordings.write_recording(place / "street.ref", recordings.make_data(place / "street", 12))
     (marks := place / "marks").mkdir()
     sleepy.write_model(place / "slow", recordings.manifest(), sleep_s=0.5, marks=str(marks))
-    command = ["check", "slow", "--reference", "street.ref", "--data", "street", "--on", "local:2", "-o", "out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "segexport", *command],
-        cwd=place,
-        env=environment(place),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    end = time.monotonic() + 120
-    while not any(marks.iterdir()) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.05)
+    command = ("check", "slow", "--reference", "street.ref", "--data", "street", "--on", "local:2", "-o", "out")
+    process = started(place, *command, until=lambda: any(marks.iterdir()))
     workers = {int(file.name.split("-")[1]) for file in marks.iterdir()}
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
