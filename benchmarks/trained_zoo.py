@@ -9,8 +9,8 @@
 trained again, an interrupted one resumes; FOLDER keeps them all. `measure` runs truth_table.py on what is there: mIoU
 on CamVid val (one drive, not in train), agreement, size and time of every target and precision. Rows that the results
 have are kept, and then published. `publish` writes the rows as `measured.json`, which `segexport recommend` reads, and
-docs/which-network.html. The networks have PaddleSeg's smallest published backbones; none has pretrained weights, so the
-mIoU of a row is that of a short training, not that of its architecture.
+docs/which-network.html. The networks have PaddleSeg's smallest published backbones, UNet a quarter of its width; none
+has pretrained weights, so the mIoU of a row is that of a short training, not that of its architecture.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ NETWORKS: dict[str, list[str]] = {
     ],
     "stdc1": ["STDCSeg", "--backbone", "STDC1"],
     "hrnet_w18_small": ["FCN", "--backbone", "HRNet_W18_Small_V1"],
+    "unet_small": ["UNet", "--width", "0.25"],
     "ocrnet_hrnet_w18_small": [
         *("OCRNet", "--backbone", "HRNet_W18_Small_V1", "--option", "backbone_indices=[0]"),
     ],

@@ -176,6 +176,21 @@ def test_a_network_is_pruned_by_sensitivities_before_it_is_trained(folder):
     assert file.read_bytes() == before
 
 
+def test_a_network_of_half_the_width(folder):
+    require_worker("paddleseg")
+    course = {"data": folder / "data", "steps": 2, "batch_size": 3, "head": "keep", "seed": 1, "width": 0.5}
+    course["paddleseg"] = tiny_checkpoint(folder, classes=3).checkout
+    made = segexport.train("Pair", folder / "narrow", **course)
+    assert [entry.step for entry in made.manifest.lineage] == ["import", "prune", "finetune"]
+    shapes = [value.shape for value in program.read(made.file("model"), made.file("params")).params.values()]
+    assert (8, 3, 3, 3) in shapes  # of 16
+
+
+def test_a_width_beside_sensitivities(folder):
+    error = refused(folder, "FastSCNN", wanted={"width": 0.5, "sensitivities_file": folder / "sensitivities.json"})
+    assert error.what == "--width and --sensitivities-file: both set the number of channels"
+
+
 def test_sensitivities_that_are_not_there(folder):
     require_worker("paddleseg")
     tiny = tiny_checkpoint(folder, classes=3)

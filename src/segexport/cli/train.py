@@ -210,6 +210,13 @@ def finetune(console: Any, model: Path, output: Path, **options: Any) -> None:
     help="With --sensitivities-file: fraction of the metric that the pruning of one layer may cost.",
 )
 @click.option(
+    "--width",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Width multiplier: fraction of the channels of each layer that the network keeps.",
+)
+@click.option(
     "--head",
     type=click.Choice(["logits", "softmax", "argmax", "argmax_small"]),
     default="argmax",

@@ -47,6 +47,8 @@ class NetworkOptions:
         sensitivities_file: Sensitivities of a trained network of this kind, as the step `prune` measures them; the
             untrained network is pruned by them.
         eval_metric_loss: Fraction of the metric that the pruning of one layer may cost, by that file.
+        width: Width multiplier (Howard et al. 2017, MobileNets, section 3.3): fraction of the channels of each layer
+            that the untrained network keeps; 1: all.
         head: Output of the trained network.
         ignore_index: Label of pixels to ignore.
         paddleseg: Checkout of the PaddleSeg that builds the network; None: the toolchain's.
@@ -59,6 +61,7 @@ class NetworkOptions:
     pretrained: Path | str | None = None
     sensitivities_file: Path | None = None
     eval_metric_loss: float = 0.05
+    width: float = 1.0
     head: HeadKind = "argmax"
     ignore_index: int | None = None
     paddleseg: Path | None = None
@@ -79,6 +82,8 @@ def train(
         SegexportError: PaddleSeg does not have the network, data or options cannot be used, or the training fails.
     """
     require_free(output)
+    if wanted.width < 1 and wanted.sensitivities_file is not None:
+        raise OptionError("--width and --sensitivities-file: both set the number of channels", hint="give one of them")
     log = open_logs(options.log)
     config = _config(network, wanted)
     ignored = config.ignore_index if wanted.ignore_index is None else wanted.ignore_index
@@ -98,8 +103,11 @@ def train(
         seed=options.seed,
     )
     feedback.warn_of(untrained)
-    if wanted.sensitivities_file is not None:
-        untrained = _pruned(untrained, wanted, data, store, feedback)
+    if wanted.sensitivities_file is not None:  # as PaddleX does before a training
+        by = {"sensitivities_file": str(wanted.sensitivities_file), "eval_metric_loss": wanted.eval_metric_loss}
+        untrained = _pruned(untrained, {**by, "measure": False}, data, store, feedback)
+    elif wanted.width < 1:
+        untrained = _pruned(untrained, {"ratio": 1 - wanted.width}, data, store, feedback)
     trained = train_on(data, untrained, output.name, options, store, feedback)
     if wanted.head != "keep":
         chain = planned([SetHead(SetHead.Params(head=wanted.head))], trained)
@@ -110,11 +118,10 @@ def train(
 
 
 def _pruned(
-    untrained: ModelArtifact, wanted: NetworkOptions, data: Dataset, store: Store, feedback: Feedback
+    untrained: ModelArtifact, params: dict[str, Any], data: Dataset, store: Store, feedback: Feedback
 ) -> ModelArtifact:
-    """Prunes an untrained network by what was measured on a trained one, as PaddleX does before a training."""
-    by = {"sensitivities_file": str(wanted.sensitivities_file), "eval_metric_loss": wanted.eval_metric_loss}
-    chain = planned([make_step("prune", {**by, "measure": False})], untrained, data.fingerprint)
+    """Prunes an untrained network: its weights say nothing yet, so only the number of channels matters."""
+    chain = planned([make_step("prune", params)], untrained, data.fingerprint)
     context = StepContext(data=data, progress=feedback.progress, say=feedback.say)
     return PlanRunner(store, context, feedback.say).build(untrained.manifest.name, untrained, chain)
 
