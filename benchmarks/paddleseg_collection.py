@@ -11,16 +11,17 @@ it expects of each target, the model is exported, and the masks of two images ar
 itself on when its input changes in the last bit (by five times as much, where an export differs by more): random
 weights amplify rounding. An export is *right* where it differs on at most 0.1 % of the pixels, or on four times as many
 as the nudge, *wrong* elsewhere; *refused* with the reason; *too slow* where a tool did not answer in time; *not run*
-where no runtime here runs it. `contradiction` marks what `inspect` had not said.
+where no runtime here runs it; *fault* where segexport itself failed. `contradiction` marks what `inspect` had not said.
 
-Rows that the file has are kept and not measured again, unless --again says so; models that were not reached are in it
-as not run. Shards (`--shard 2/4`) may write to one file, or to one each.
+What the file has is kept and not measured again, unless --again says so: a row that lacks a target gets only that
+target. Models that were not reached are in it as not run. Shards (`--shard 2/4`) may write to one file, or to one each.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ NUDGE = 2e-7  # relative change of an input: its last bit
 LARGER = (-1e-6, 1e-6)  # tried if an export differs by more than after `NUDGE`
 FEW = 0.001  # fraction of pixels that may differ
 NOT_RUN = {"not run": "not reached"}
+NO_ANSWER = ("too slow", "fault")  # outcomes that do not say whether the export exists
 
 
 def build(name: str, folder: Path, options: argparse.Namespace) -> str:
@@ -69,8 +71,8 @@ def build(name: str, folder: Path, options: argparse.Namespace) -> str:
     return " ".join(lines[-2:])[-300:] or f"Python ended with {ended.returncode}"
 
 
-def row(name: str, options: argparse.Namespace, store: Store) -> dict:
-    """The result of one model."""
+def row(name: str, to: Sequence[str], options: argparse.Namespace, store: Store) -> dict:
+    """The result of one model in the targets `to`."""
     folder = options.work / f"{name}-{options.head}-{'free' if options.free else options.size}"
     if fault := build(name, folder, options):
         return {"not built": fault}
@@ -91,19 +93,37 @@ def row(name: str, options: argparse.Namespace, store: Store) -> dict:
         "nudged": nudged,
         "targets": {},
     }
-    for target in options.targets or targets():
+    for target in to:
         start = time.perf_counter()
         said = targets()[target].verdict_before(program)
-        outcome = exported(source, target, feeds, wanted, run_options, store)
+        try:
+            outcome = exported(source, target, feeds, wanted, run_options, store)
+        except Exception as error:  # a bug of segexport is recorded in the table, and the other targets continue
+            outcome = {"outcome": "fault", "reason": _fault(error)}
         if "agreement" in outcome and not _is_right(outcome["agreement"], found["nudged"]):
             more = [agreements(masks(source, _nudged(feeds, by), plain), wanted) for by in LARGER]
             found["nudged"] = [min(each) for each in zip(found["nudged"], *more, strict=True)]
         if "agreement" in outcome:
             outcome["outcome"] = "right" if _is_right(outcome["agreement"], found["nudged"]) else "wrong"
-        if outcome["outcome"] != "too slow" and _contradicts(said, exists=outcome["outcome"] != "refused"):
+        if outcome["outcome"] not in NO_ANSWER and _contradicts(said, exists=outcome["outcome"] != "refused"):
             outcome["contradiction"] = {one.target: one.support for one in said}
         found["targets"][target] = {**outcome, "seconds": round(time.perf_counter() - start, 1)}
     return found
+
+
+def left(before: dict, asked: Sequence[str], *, again: bool) -> list[str]:
+    """The targets that are still to be measured for a row of the file; a model that cannot be built has none."""
+    if again or "not run" in before:
+        return list(asked)
+    return [target for target in asked if target not in before["targets"]] if "targets" in before else []
+
+
+def merged(before: dict, found: dict) -> dict:
+    """The row with newly measured targets, and the others as they were."""
+    if "targets" not in before or "targets" not in found:
+        return found
+    nudged = [min(each) for each in zip(before["nudged"], found["nudged"], strict=True)]
+    return {**found, "nudged": nudged, "targets": {**before["targets"], **found["targets"]}}
 
 
 def exported(
@@ -158,6 +178,10 @@ def _said(error: SegexportError) -> str:
     return " | ".join(part for part in (error.what, error.cause) if part)[:400]
 
 
+def _fault(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:300]}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"without names, all: {', '.join(MODELS)}")
@@ -179,15 +203,18 @@ def main() -> None:
     form = f"{options.head}, {'free' if options.free else options.size}"
     for name in (options.models or list(MODELS))[number - 1 :: count]:
         before = _rows(options.json).get(form, {}).get(name, NOT_RUN)
-        if "not run" not in before and not options.again:
+        to = left(before, options.targets or list(targets()), again=options.again)
+        if not to:
             continue
+        options.work.mkdir(parents=True, exist_ok=True)
         try:
-            found = row(name, options, Store())
-        except Exception as error:  # a bug of segexport is recorded in the table, and the other models continue
-            found = {"fault": f"{type(error).__name__}: {str(error)[:300]}"}
+            with tempfile.TemporaryDirectory(dir=options.work) as scratch:  # the exports of all models fill a disk
+                found = row(name, to, options, Store(Path(scratch)))
+        except Exception as error:  # as for a target
+            found = {"fault": _fault(error)}
         print(name, found, flush=True)
         rows = _rows(options.json)  # read again: another shard may have written
-        rows[form] = {**dict.fromkeys(MODELS, NOT_RUN), **rows.get(form, {}), name: found}
+        rows[form] = {**dict.fromkeys(MODELS, NOT_RUN), **rows.get(form, {}), name: merged(before, found)}
         save(options.json, rows)
     if options.markdown:
         options.markdown.write_text(markdown(_rows(options.json)))

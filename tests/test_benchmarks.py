@@ -65,6 +65,38 @@ def test_the_table_of_runtimes_is_made_from_its_results():
     assert coverage_table.runtimes_table(found) in page
 
 
+def test_the_page_of_the_collection_is_made_from_its_results():
+    sys.path.insert(0, str(BENCHMARKS))
+    import collection_table
+    from stamped import load
+
+    rows = load(BENCHMARKS / "results" / "paddleseg_collection.json")
+    page = (BENCHMARKS.parent / "docs" / "collection.md").read_text(encoding="utf-8")
+    assert page == collection_table.markdown(rows)
+
+
+def test_a_row_of_the_collection_gets_the_target_that_it_lacks():
+    sys.path.insert(0, str(BENCHMARKS))
+    from collection_table import markdown
+    from paddleseg_collection import left, merged
+
+    right = {"outcome": "right", "agreement": [1.0, 0.9999]}
+    before = {"operators": 9, "nudged": [1.0, 0.999], "targets": {"onnx": right}}
+    assert left(before, ["onnx", "mnn"], again=False) == ["mnn"]
+    assert left(before, ["onnx"], again=True) == ["onnx"]
+    assert left({"not run": "not reached"}, ["onnx", "mnn"], again=False) == ["onnx", "mnn"]
+    assert left({"not built": "no backbone"}, ["onnx"], again=False) == []
+
+    refused = {"outcome": "refused", "reason": "no | kernel"}
+    row = merged(before, {"operators": 9, "nudged": [0.998, 1.0], "targets": {"mnn": refused}})
+    assert row == {"operators": 9, "nudged": [0.998, 0.999], "targets": {"onnx": right, "mnn": refused}}
+    page = markdown({"argmax, free": {"Net": row, "Other": {**before, "nudged": [1.0]}}})
+    assert "| Net | 9 | refused (1) | 99.990% | 99.800% |" in page
+    assert "| Other | 9 | - | 99.990% | 100.000% |" in page
+    assert "1. no | kernel\n" in page
+    assert "| argmax, free | mnn |  |  | 1 |  |  |  |  |  | 1 |" in page
+
+
 MEASURED = {
     "net mnn-fp32": {
         "verdict": "PASS",
