@@ -87,7 +87,7 @@ class LiteRtTarget(ExportTarget):
         lacking = tuple(
             Obstacle(operator=op.type, layer=layer_of(rewritten, op, None, producers), number=number, reason=reason)
             for number, op in enumerate(rewritten.all_ops())
-            if (reason := _computed(op, of_image))
+            if (reason := _computed(rewritten, op, of_image))
         )
         return (found.model_copy(update={"support": "no", "obstacles": lacking}),) if lacking else (found,)
 
@@ -115,12 +115,17 @@ class LiteRtTarget(ExportTarget):
         return LiteRtSide(diagnosed)
 
 
-def _computed(op: Op, of_image: Collection[str]) -> str:
+def _computed(program: Program, op: Op, of_image: Collection[str]) -> str:
     """The reason why what an operator computes from the image has no form in LiteRT; empty if it has."""
     if any(name in of_image for name in op.inputs.get(_PLACES.get(op.type, ""), [])):
         return f"segexport's LiteRT writer takes {op.type} with a constant index only"
     if any(name in of_image for slot in _SIZED_BY.get(op.type, ()) for name in op.inputs.get(slot, [])):
         return "the size of its result is computed from the image, and LiteRT's files hold one size"
+    if any(name in of_image for name in op.inputs.get("Filter", [])):
+        channels, groups = program.shape(op.input("Input") or "")[1], op.attr("groups", 1)
+        outputs = program.shape(op.input("Filter") or "")[0]
+        if op.type not in ("conv2d", "depthwise_conv2d") or (groups > 1 and not groups == channels == outputs):
+            return f"segexport's LiteRT writer takes {op.type} of these groups with a constant filter only"
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 from litert_file import TensorRounding
@@ -19,7 +20,9 @@ def conv(graph: LiteRtGraph) -> None:
     x, weight = graph.node.inputs[:2]
     if len(graph.shape(x)) != 4:
         raise graph.unsupported(f"a convolution over {len(graph.shape(x)) - 2} axes, not two")
-    graph.required(weight, "weight")
+    if graph.value(weight) is None:
+        _conv_of_computed_filter(graph)
+        return
     (outputs, per_group, *kernel), channels = graph.shape(weight), graph.shape(x)[1]
     groups, strides = graph.attribute("group", 1), graph.attribute("strides", [1, 1])
     dilations = graph.attribute("dilations", [1, 1])
@@ -34,6 +37,62 @@ def conv(graph: LiteRtGraph) -> None:
         kind, order, axis = "CONV_2D", (0, 2, 3, 1), 0
     held = weight_of(graph, weight, order, axis, outputs)
     graph.write(kind, [given, held, _bias(graph, x, outputs)], _LAST, **options)
+
+
+def _conv_of_computed_filter(graph: LiteRtGraph) -> None:
+    """Writes a convolution whose filter depends on the image as products, which are computed anew for every image.
+
+    One product: a row holds the elements of a window, a column those of a filter. For a depthwise convolution, the sum
+    over the filter's taps of the image, shifted to the tap's position, times the tap's weights.
+    """
+    node, (x, weight) = graph.node, graph.node.inputs[:2]
+    if node.integer:
+        graph.write_in_float(conv)
+        return
+    (outputs, _, *kernel), channels = graph.shape(weight), graph.shape(x)[1]
+    groups = graph.attribute("group", 1)
+    if groups not in (1, outputs) or (groups > 1 and outputs != channels):
+        raise graph.unsupported("its weight is computed, and it has groups of several channels")
+    made = tuple(graph.shape(node.outputs[0])[axis] for axis in _LAST)
+    windows, filters = _taps(graph, kernel, made), graph.read(weight, (2, 3, 1, 0))
+    if groups == 1:
+        rows, length = math.prod(made[:3]), len(windows) * channels
+        whole = windows[0]
+        if len(windows) > 1:
+            whole = graph.temporary("CONCATENATION", windows, (*made[:3], length), axis=3)
+        factors = [graph.reshaped(whole, (rows, length), x, False)]
+        factors.append(graph.reshaped(filters, (length, outputs), weight, False))
+        total = graph.reshaped(graph.temporary("BATCH_MATMUL", factors, (rows, outputs)), made, x, False)
+    else:
+        flat = graph.reshaped(filters, (len(windows), outputs), weight, False)
+        total = -1
+        for place, window in enumerate(windows):
+            bounds = [graph.integers(place, 0), graph.integers(1, outputs)]
+            tap = graph.temporary("SLICE", [flat, *bounds], (1, outputs))
+            product = graph.temporary("MUL", [window, tap], made)
+            total = product if total < 0 else graph.temporary("ADD", [total, product], made)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        graph.write("ADD", [total, graph.read(node.inputs[2])], _LAST)
+    else:
+        graph.same(total, _LAST)
+
+
+def _taps(graph: LiteRtGraph, kernel, made) -> list[int]:
+    """The input's elements that each tap of a convolution's filter reads, as [N, H, W, C] of its result."""
+    x = graph.node.inputs[0]
+    strides, dilations = graph.attribute("strides", [1, 1]), graph.attribute("dilations", [1, 1])
+    pads = _pads(graph, x, kernel, strides, dilations)
+    given = _with_zeros(graph, x, pads) if any(pads) else graph.read(x, _LAST)
+    shape = (*made[:3], graph.shape(x)[1])
+    if graph.file.shape(given) == shape and kernel == [1, 1]:
+        return [given]
+    found = []
+    for place in itertools.product(*map(range, kernel)):
+        begin = [one * apart for one, apart in zip(place, dilations, strict=True)]
+        end = [first + step * (size - 1) + 1 for first, step, size in zip(begin, strides, made[1:3], strict=True)]
+        bounds = [(0, *begin, 0), (shape[0], *end, shape[3]), (1, *strides, 1)]
+        found.append(graph.temporary("STRIDED_SLICE", [given, *(graph.integers(*one) for one in bounds)], shape))
+    return found
 
 
 def conv_transpose(graph: LiteRtGraph) -> None:

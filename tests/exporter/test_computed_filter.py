@@ -14,6 +14,7 @@ from segexport.exporter import rewrites
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86
+from segexport.pipeline.registry import target_named
 
 CHANNELS = 8
 DIMS = (1, CHANNELS, 12, 10)
@@ -121,3 +122,10 @@ def test_what_has_no_other_form_is_refused(what: str, target: str) -> None:
         rewrites.rewrite_for(target, program)
     assert caught.value.cause == "Paddle-Lite keeps the filter of the first image"
     assert [obstacle.operator for obstacle in support_for(target, program).obstacles] == [REFUSED[what].type]
+
+
+@pytest.mark.parametrize("what", [*FORMS, *REFUSED])
+def test_what_litert_is_said_to_refuse(what: str) -> None:
+    (found,) = target_named("litert").verdict_before(convolved({**FORMS, **REFUSED}[what]))
+    refused = [REFUSED[what].type] if what in REFUSED else []
+    assert [obstacle.operator for obstacle in found.obstacles] == refused

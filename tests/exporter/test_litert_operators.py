@@ -271,6 +271,51 @@ def test_an_operator_computes_what_onnx_says(name, tmp_path, litert):
     np.testing.assert_allclose(found, last(expected), rtol=1e-4, atol=2e-5)
 
 
+COMPUTED: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "1x1": ((5, 4, 1, 1), {}),
+    "1x1, stride": ((5, 4, 1, 1), {"strides": [2, 2]}),
+    "3x3": ((5, 4, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "uneven, stride": ((5, 4, 3, 2), {"pads": [2, 0, 0, 1], "strides": [2, 1]}),
+    "dilation": ((5, 4, 3, 3), {"pads": [2, 2, 2, 2], "dilations": [2, 2]}),
+    "depthwise": ((4, 1, 3, 3), {"pads": [1, 1, 1, 1], "group": 4}),
+    "depthwise, stride": ((4, 1, 3, 3), {"group": 4, "strides": [2, 2]}),
+}
+"""Convolution -> the shape of its filter, its attributes."""
+
+
+def of_computed_filter(folder: Path, shape: tuple[int, ...], attributes: dict[str, Any]) -> Path:
+    """A convolution whose filter is a product of the image's mean."""
+    from onnx import helper
+
+    constants = {"row": integers(1, 4), "w": noise(4, int(np.prod(shape))), "shape": integers(*shape)}
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Reshape", ["mean", "row"], ["means"]),
+        helper.make_node("MatMul", ["means", "w"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["filter"]),
+        helper.make_node("Conv", ["x", "filter", "bias"], ["y"], **attributes),
+    ]
+    return model_of(folder, nodes, {**constants, "bias": noise(shape[0])})
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_each_image_is_convolved_with_its_own_filter(name, tmp_path, litert):
+    file = of_computed_filter(tmp_path, *COMPUTED[name])
+    made = litert.written(file)
+    for x in (noise(*IMAGE), noise(*IMAGE) + np.float32(1)):
+        (expected,) = by_onnxruntime(file, x)
+        (found,) = litert.outputs(made, last(x))
+        np.testing.assert_allclose(found, last(expected), rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_computed_filter_of_two_groups_is_refused(tmp_path, litert):
+    file = of_computed_filter(tmp_path, (4, 2, 3, 3), {"group": 2})
+    with pytest.raises(
+        WorkerFailed, match=r"Conv \(y\): its weight is computed, and it has groups of several channels"
+    ):
+        litert.written(file)
+
+
 def test_a_channel_shuffle_needs_one_transposition(tmp_path, litert):
     from onnx import helper
 
