@@ -53,7 +53,7 @@ class _Cut:
                 if ids is not None:
                     sizes[axis] = int(self._alive(ids).sum())
             self.program.vars[name].dims = tuple(sizes)
-        for op in self.program.compute_ops():
+        for op in list(self.program.compute_ops()):
             edit = _EDITS.get(op.type)
             if edit is not None:
                 edit(self, op)
@@ -83,14 +83,31 @@ class _Cut:
 
     def shape(self, op: Op) -> None:
         given, out = list(op.attr("shape") or []), op.output("Out")
-        if any(op.inputs.get(slot) for slot in ("Shape", "ShapeTensor", "ShapeTensorList")) or len(given) != len(
-            self.sizes(out)
-        ):
-            return
-        for axis, size in enumerate(given):
-            if size >= 0 and self.changed(out, axis):
-                given[axis] = self.sizes(out)[axis]
-        op.set_attr("shape", given)
+        tensors = next((slot for slot in ("ShapeTensor", "ShapeTensorList") if op.inputs.get(slot)), None)
+        if tensors is not None and len(op.inputs[tensors]) == len(self.sizes(out)):
+            op.inputs[tensors] = [self._size_of(op, axis, name) for axis, name in enumerate(op.inputs[tensors])]
+        if len(given) == len(self.sizes(out)) and not op.inputs.get("Shape"):
+            for axis, size in enumerate(given):
+                if size >= 0 and self.changed(out, axis):
+                    given[axis] = self.sizes(out)[axis]
+            op.set_attr("shape", given)
+
+    def _size_of(self, op: Op, axis: int, name: str) -> str:
+        """Returns the variable with the size of an output's axis: a new constant if a constant held the old size."""
+        out = op.output("Out")
+        maker = self.program.producers().get(name)
+        if not self.changed(out, axis) or maker is None or maker.type != "fill_constant":
+            return name  # else computed from what is cut already
+        size, constant = self.sizes(out)[axis], maker.copy()
+        if float(maker.attr("value", 0.0)) != self.before.shape(out)[axis]:
+            return name  # 0 or -1: copied or inferred
+        new = self.program.add_var(name, self.sizes(name), self.program.dtype(name))
+        constant.outputs = {"Out": [new]}
+        constant.set_attr("value", float(size))
+        if "str_value" in constant.attrs:
+            constant.set_attr("str_value", str(size))
+        self.program.insert_before(op, constant)
+        return new
 
     def sections(self, op: Op) -> None:
         outs = op.outputs["Out"]

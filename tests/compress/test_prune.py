@@ -17,6 +17,7 @@ from segexport.compress.cost import macs, parameters
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.prune import kept_units, prune, uniform_ratio
 from segexport.errors import InputError
+from segexport.exporter.graph import Op
 from segexport.exporter.program import Program
 
 
@@ -136,6 +137,30 @@ class Sliced(nn.Layer):
         return self.head(functional.relu(paddle.concat(parts, axis=1)))
 
 
+class Merged(nn.Layer):
+    """Heads that are made and merged by reshapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Conv2D(3, 64, 1), nn.Conv2D(64, 2, 1)
+
+    def forward(self, x):
+        return self.head(functional.relu(self.stem(x)).reshape([0, 4, 16, -1]).reshape([0, 64, 8, 8]))
+
+
+def with_sizes_in_tensors(program: Program) -> Program:
+    """Gives the last reshape its sizes as constants of one element, as TopFormer's attention is exported."""
+    merge = [op for op in program.ops if op.type == "reshape2"][-1]
+    for size in merge.attr("shape"):
+        name = program.add_var("size", [1], "int32")
+        constant = Op("fill_constant", {}, {"Out": [name]})
+        for attribute, value in {"shape": [1], "value": float(size), "str_value": str(size), "dtype": 2}.items():
+            constant.set_attr(attribute, value)
+        program.insert_before(merge, constant)
+        merge.inputs.setdefault("ShapeTensor", []).append(name)
+    return program
+
+
 class GroupNormed(nn.Layer):
     def __init__(self):
         super().__init__()
@@ -170,6 +195,13 @@ def test_small_segmenter_equals_its_masked_self(tmp_path):
 )
 def test_structure_equals_its_masked_self(layer, size, tmp_path):
     assert_pruned_equals_masked(export(layer(), tmp_path, [1, 3, size, size]))
+
+
+def test_sizes_in_constants_follow(tmp_path):
+    program = with_sizes_in_tensors(export(Merged(), tmp_path, [1, 3, 8, 8]))
+    pruned = assert_pruned_equals_masked(program)
+    feeds = programs.random_feeds(program)
+    np.testing.assert_array_equal(programs.infer(pruned, tmp_path, feeds)[0], run(pruned, feeds)[0])
 
 
 def test_attention_narrows_every_head(tmp_path):
