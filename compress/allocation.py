@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,12 +17,14 @@ def allocate(
     *,
     align: int = 8,
     least_kept: float = 0.0,
+    classes: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Selects the units to remove so that every cost meets its budget with little loss of importance.
 
     Greedy: in each step, the group with the smallest loss per saved cost loses its least important units, in blocks
-    that keep a multiple of `align` channels; savings are recomputed for the current widths. Scores are compared across
-    groups, as in Group Fisher pruning (Liu et al., ICML 2021, section 3.3, there one channel at a time).
+    that keep a multiple of `align` channels; savings are recomputed for the current widths. Blocks that turn out not to
+    be needed for the budgets are given back, the last one first. Scores are compared across groups, as in Group Fisher
+    pruning (Liu et al., ICML 2021, section 3.3, there one channel at a time).
 
     Args:
         graph: The analysis.
@@ -31,6 +33,9 @@ def allocate(
         align: The remaining channels are a multiple of this if the group is at least that wide.
         least_kept: Smallest fraction of units that a group keeps: the sum of scores underestimates the loss from
             removing nearly all of a layer.
+        classes: For each group the number of its class. Scores are then compared only within a class, unit by unit,
+            and all classes lose the same fraction of their units, as far as `align` and `least_kept` let them: Fang et
+            al., Isomorphic Pruning (ECCV 2024), section 3.3.
 
     Returns:
         Roots of the removed units, sorted, for `cut`.
@@ -38,7 +43,7 @@ def allocate(
     Raises:
         InputError: A budget is out of reach.
     """
-    return _Allocation(graph, importance, budgets, align, least_kept).removed()
+    return _Allocation(graph, importance, budgets, align, least_kept, classes).removed()
 
 
 class _Allocation:
@@ -49,6 +54,7 @@ class _Allocation:
         budgets: Mapping[Cost, float],
         align: int,
         least_kept: float,
+        classes: Sequence[int] | None,
     ) -> None:
         self.graph, self.budgets = graph, budgets
         self.costs = {what: ChannelCost(graph, what) for what in budgets}
@@ -61,21 +67,34 @@ class _Allocation:
             for scores, index in zip(importance, self.order, strict=True)
         ]
         self.stops = [_widths(len(group.units), group.step(align), least_kept) for group in graph.groups]
+        self.classes = classes
 
     def removed(self) -> np.ndarray:
+        before: list[tuple[int, int]] = []
         while over := self._over_budget():
-            offers = [offer for group in range(len(self.kept)) if (offer := self._offer(group, over))]
+            offers = self._offers(over) if self.classes is None else self._offers_of_classes(self.classes)
             if not offers:
                 what = over[0]
                 least = self.costs[what].at(self.kept) / self.whole[what]
                 raise out_of_reach(self.graph, what, self.budgets[what], least)
             _, group, width = min(offers)
+            before.append((group, self.kept[group]))
             self.kept[group] = width
+        self._give_back(before)
         gone = [
             group.units[index[: len(index) - kept]]
             for group, index, kept in zip(self.graph.groups, self.order, self.kept, strict=True)
         ]
         return np.sort(np.concatenate(gone)) if gone else np.empty(0, np.int64)
+
+    def _give_back(self, before: Sequence[tuple[int, int]]) -> None:
+        """Undoes cuts as far as the budgets allow; `before` has (group, width before) of each cut, in their order."""
+        refused = set()
+        for group, width in reversed(before):
+            narrower, self.kept[group] = self.kept[group], width
+            if group in refused or self._over_budget():
+                self.kept[group] = narrower
+                refused.add(group)  # its earlier blocks matter less than this one
 
     def _over_budget(self) -> list[Cost]:
         return [
@@ -84,14 +103,45 @@ class _Allocation:
             if self.costs[what].at(self.kept) > ratio * self.whole[what] * (1 + 1e-9)
         ]
 
-    def _offer(self, group: int, over: Sequence[Cost]) -> tuple[float, int, int] | None:
-        """Returns (loss per saved cost, group, the next narrower width)."""
-        width = next((width for width in self.stops[group] if width < self.kept[group]), None)
-        if width is None:
-            return None
-        saved = sum(self.costs[what].saved(self.kept, group, width) / self.whole[what] for what in over)
-        loss = self.sums[group][self.units[group] - width] - self.sums[group][self.units[group] - self.kept[group]]
-        return (float(loss) / saved, group, width) if saved > 0 else None
+    def _narrower(self) -> Iterator[tuple[int, int, float]]:
+        """Yields (group, its next narrower width, the loss of importance)."""
+        for group, kept in enumerate(self.kept):
+            width = next((width for width in self.stops[group] if width < kept), None)
+            if width is not None:
+                units, sums = self.units[group], self.sums[group]
+                yield group, width, float(sums[units - width] - sums[units - kept])
+
+    def _offers(self, over: Sequence[Cost]) -> list[tuple[float, int, int]]:
+        """Returns (loss per saved cost, group, width) of every group."""
+        offers = []
+        for group, width, loss in self._narrower():
+            saved = sum(self.costs[what].saved(self.kept, group, width) / self.whole[what] for what in over)
+            if saved > 0:
+                offers.append((loss / saved, group, width))
+        return offers
+
+    def _offers_of_classes(self, classes: Sequence[int]) -> list[tuple[float, int, int]]:
+        """Returns (lost fraction of the class, group, width) of each class's group with the smallest loss per unit.
+
+        The fraction counts half of the offer, so that a class of few blocks loses the nearest number of them.
+        """
+        best: dict[int, tuple[float, int, int]] = {}
+        for group, width, loss in self._narrower():
+            offer = (loss / (self.kept[group] - width), group, width)
+            best[classes[group]] = min(offer, best.get(classes[group], offer))
+        units, kept = _sums(classes, self.units), _sums(classes, self.kept)
+        return [
+            (1 - (kept[number] - (self.kept[group] - width) / 2) / units[number], group, width)
+            for number, (_, group, width) in best.items()
+        ]
+
+
+def _sums(classes: Sequence[int], counts: Sequence[int]) -> dict[int, int]:
+    """Returns the sum of the groups' counts of each class."""
+    sums: dict[int, int] = {}
+    for number, count in zip(classes, counts, strict=True):
+        sums[number] = sums.get(number, 0) + count
+    return sums
 
 
 def _widths(count: int, step: int, least_kept: float) -> list[int]:

@@ -11,7 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from segexport.compress.allocation import allocate
 from segexport.compress.channel_analysis import analyze
+from segexport.compress.channel_classes import isomorphic_classes
 from segexport.compress.channel_cost import ChannelCost, Cost, out_of_reach
 from segexport.compress.channel_cut import cut
 from segexport.compress.channel_graph import ChannelGraph, ChannelGroup
@@ -20,6 +22,10 @@ from segexport.errors import InputError, OptionError
 from segexport.exporter.program import Program
 
 Criterion = Literal["l1", "fpgm", "saliency", "fisher"]
+MEASURED = frozenset({"fisher"})
+"""Criteria whose scores per unit are measured on images."""
+
+Widths = Literal["uniform", "global", "isomorphic"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,9 @@ def prune(
         criterion: `l1`: the weights' absolute sum (Li et al., ICLR 2017, section 3.1). `fpgm`: the distance to all
             other filters, which removes those nearest to the geometric median (He et al., CVPR 2019, section 3.3).
             `saliency`: the sum of given scores, e.g. weight times gradient (Molchanov et al., CVPR 2019, equation 8).
-            `fisher`: the scores of `fisher`.
+            Those of `MEASURED`: given scores per unit, of `fisher`.
         saliency: For `saliency`: a score per weight, in the parameter's shape.
-        scores: For `fisher`: for each group of the graph a score per unit.
+        scores: For criteria in `MEASURED`: for each group of the graph a score per unit.
         align: The remaining channels are a multiple of this if the group is at least that wide.
         graph: The program's analysis, if available.
 
@@ -85,17 +91,47 @@ def prune(
     graph = graph or analyze(program)
     _require_ratios(ratio, graph)
     removed: list[np.ndarray] = []
-    if criterion == "fisher" and (
-        scores is None or [len(each) for each in scores] != [len(g.units) for g in graph.groups]
-    ):
-        raise InputError("the fisher criterion has no scores for the channels of this program")
-    for index, group in enumerate(graph.groups):
-        keep = kept_units(group, _ratio_of(group, ratio), align)
+    worth = importances(graph, criterion, saliency=saliency, scores=scores)
+    for group, values in zip(graph.groups, worth, strict=True):
         count = len(group.units)
+        keep = kept_units(group, _ratio_of(group, ratio), align)
         if keep < count:
-            worth = scores[index] if criterion == "fisher" else importance(graph, group, criterion, saliency)
-            removed.append(group.units[np.argsort(worth, kind="stable")[: count - keep]])
+            removed.append(group.units[np.argsort(values, kind="stable")[: count - keep]])
     return remove(graph, np.sort(np.concatenate(removed)) if removed else np.empty(0, np.int64))
+
+
+def prune_to_budgets(
+    graph: ChannelGraph,
+    budgets: Mapping[Cost, float],
+    widths: Widths,
+    *,
+    criterion: Criterion = "l1",
+    saliency: Mapping[str, np.ndarray] | None = None,
+    scores: Sequence[np.ndarray] | None = None,
+    align: int = 8,
+    least_kept: float = 0.0,
+) -> Pruned:
+    """Removes the least important channels until every budget is met.
+
+    Args:
+        graph: The analysis of the program.
+        budgets: Cost -> fraction that may remain.
+        widths: `uniform`: every group loses the same fraction. `global`: groups with high cost and low importance lose
+            most. `isomorphic`: every class of isomorphic groups loses the same fraction, its least important channels.
+        criterion, saliency, scores, align: As for `prune`.
+        least_kept: For `global` and `isomorphic`: smallest fraction of units that a group keeps.
+
+    Raises:
+        InputError: A budget is out of reach, or scores have a wrong shape.
+    """
+    if widths == "uniform":
+        ratio = uniform_ratio(graph, budgets, align=align)
+        return prune(
+            graph.program, ratio, criterion=criterion, saliency=saliency, scores=scores, align=align, graph=graph
+        )
+    worth = importances(graph, criterion, saliency=saliency, scores=scores)
+    classes = isomorphic_classes(graph) if widths == "isomorphic" else None
+    return remove(graph, allocate(graph, worth, budgets, align=align, least_kept=least_kept, classes=classes))
 
 
 def remove(graph: ChannelGraph, gone: np.ndarray) -> Pruned:
@@ -155,6 +191,21 @@ def kept_units(group: ChannelGroup, ratio: float, align: int) -> int:
     # Ties go to the narrower multiple; 1e-9 absorbs the error of ratios that are not binary fractions.
     multiples = max(1, int(np.ceil(wanted / step - 0.5 - 1e-9)))
     return min(count, multiples * step)
+
+
+def importances(
+    graph: ChannelGraph,
+    criterion: Criterion,
+    *,
+    saliency: Mapping[str, np.ndarray] | None = None,
+    scores: Sequence[np.ndarray] | None = None,
+) -> list[np.ndarray]:
+    """Returns for each group a score per unit: the given ones for criteria in `MEASURED`, else see `importance`."""
+    if criterion not in MEASURED:
+        return [importance(graph, group, criterion, saliency) for group in graph.groups]
+    if scores is None or [len(each) for each in scores] != [len(group.units) for group in graph.groups]:
+        raise InputError(f"the {criterion} criterion has no scores for the channels of this program")
+    return list(scores)
 
 
 def importance(

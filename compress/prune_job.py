@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from segexport.compress.channel_cost import Cost
-from segexport.compress.prune import Criterion
+from segexport.compress.prune import Criterion, Widths
 from segexport.compress.training_job import DatasetSpec
 from segexport.spec import Frozen, Preprocess
-
-Widths = Literal["uniform", "global"]
 
 
 class PruneOptions(Frozen):
@@ -20,8 +16,8 @@ class PruneOptions(Frozen):
     Attributes:
         criterion: Importance criterion, see `segexport.compress.prune.prune`.
         widths: `uniform`: every group loses the same fraction. `global`: groups with costly, unimportant channels lose
-            most; uses `fisher`.
-        least_kept: For `global`: smallest fraction that a group keeps.
+            most; needs a loss-based criterion. `isomorphic`: every class of isomorphic groups loses the same fraction.
+        least_kept: For `global` and `isomorphic`: smallest fraction that a group keeps.
         align: The remaining channels are a multiple of this.
         stages: Number of cuts in which the budgets are reached, each by the same factor; importance is measured again
             before each cut.

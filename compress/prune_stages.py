@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segexport.compress.allocation import allocate
 from segexport.compress.batches import Batch
 from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cost import ChannelCost, Cost
 from segexport.compress.channel_graph import ChannelGraph
 from segexport.compress.cost import macs, parameters
 from segexport.compress.fisher import fisher
-from segexport.compress.prune import Pruned, Width, prune, remove, uniform_ratio
+from segexport.compress.prune import Pruned, Width, prune, prune_to_budgets, remove
 from segexport.compress.prune_job import PruneOptions
 from segexport.compress.reconstruct import kept_rows, reconstruct
 from segexport.compress.saliency import saliency
@@ -47,8 +46,8 @@ class Scored:
     def __init__(self, program: Program, options: PruneOptions, batches: Sequence[Batch]) -> None:
         self.graph: ChannelGraph = analyze(program)
         self.options = options
-        self._scores = fisher(self.graph, batches) if options.criterion == "fisher" else None
         self._saliency = saliency(program, batches) if options.criterion == "saliency" else None
+        self._scores = fisher(self.graph, batches) if options.criterion == "fisher" else None
 
     def to_ratio(self, ratio: Goal) -> Pruned:
         options = self.options
@@ -65,10 +64,16 @@ class Scored:
     def to_budgets(self, budgets: Mapping[Cost, float]) -> Pruned:
         """Prunes to budgets; raises InputError if a budget is unreachable."""
         options = self.options
-        if options.widths == "global":
-            gone = allocate(self.graph, self._scores, budgets, align=options.align, least_kept=options.least_kept)
-            return remove(self.graph, gone)
-        return self.to_ratio(uniform_ratio(self.graph, budgets, align=options.align))
+        return prune_to_budgets(
+            self.graph,
+            budgets,
+            options.widths,
+            criterion=options.criterion,
+            saliency=self._saliency,
+            scores=self._scores,
+            align=options.align,
+            least_kept=options.least_kept,
+        )
 
 
 def prune_in_stages(

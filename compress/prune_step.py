@@ -16,7 +16,7 @@ from segexport.compress import sensitivity
 from segexport.compress.channel_analysis import analyze
 from segexport.compress.cost import macs, parameters
 from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
-from segexport.compress.prune import Pruned, prune, uniform_ratio
+from segexport.compress.prune import Pruned, prune, prune_to_budgets
 from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
 from segexport.compress.training_job import DatasetSpec
 from segexport.errors import MismatchError
@@ -75,11 +75,14 @@ class Prune:
                     "give `ratio`, or `keep_macs` (`keep_parameters`, `keep_bytes`, `keep_latency`), or "
                     "`sensitivities_file`: one of them"
                 )
-            if self.widths == "global" and (self.criterion != "fisher" or not ways[1]):
-                raise ValueError("`widths: global` needs `criterion: fisher` and one of the keep_ targets")
-            if self.stages > 1 and (not ways[1] or self.criterion not in ("fisher", "saliency")):
+            if self.widths != "uniform" and not ways[1]:
+                raise ValueError(f"`widths: {self.widths}` needs one of the keep_ targets")
+            if self.widths == "global" and self.criterion != "fisher":
+                raise ValueError("`widths: global` needs scores that compare across the network: `criterion: fisher`")
+            if self.stages > 1 and (not ways[1] or not (self.criterion not in ("l1", "fpgm") or self.reconstruct)):
                 raise ValueError(
-                    "`stages` need a criterion that is measured for each stage (fisher, saliency) and a keep_ target"
+                    "`stages` need a keep_ target, and something that is measured for each stage: `reconstruct`, or a "
+                    "criterion other than l1 and fpgm"
                 )
             return self
 
@@ -93,7 +96,7 @@ class Prune:
     @property
     def uses_data(self) -> bool:
         params = self.params
-        return params.criterion in ("fisher", "saliency") or params.reconstruct or bool(params.sensitivities_file)
+        return params.criterion not in ("l1", "fpgm") or params.reconstruct or bool(params.sensitivities_file)
 
     def key_params(self) -> dict[str, Any]:
         """Returns the parameters for the cache key, with the sensitivities file by content."""
@@ -176,8 +179,9 @@ class _FromWeights(_Pruning):
         pass
 
     def cut(self, out: Path, budgets: Budgets) -> None:
-        graph = analyze(self.before)
-        self._to_ratio(uniform_ratio(graph, budgets, align=self.params.align)).program.write(out)
+        params, graph = self.params, analyze(self.before)
+        how = {"criterion": params.criterion, "align": params.align, "least_kept": params.least_kept}
+        prune_to_budgets(graph, budgets, params.widths, **how).program.write(out)
 
     def prune(self, out: Path, *, budgets: Budgets | None, ratio: float | None) -> dict[str, Any]:
         if budgets:

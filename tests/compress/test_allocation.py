@@ -105,3 +105,11 @@ def test_no_group_becomes_narrower_than_it_may(two_stages):
         InputError, match=r"to 20% of its multiply-accumulates[\s\S]*least[\s\S]*an output of the model"
     ):
         allocate(graph, scores, {"macs": 0.2}, align=1, least_kept=0.5)
+
+
+def test_blocks_that_a_later_cut_makes_needless_are_given_back(two_stages):
+    """8 of the second group's channels go first and save 2304; 8 of the first then save 3072, but 4096 alone."""
+    graph = analyze(two_stages)
+    scores = [np.concatenate([np.zeros(8), np.ones(8)]) + 0.5, np.full(16, 0.1)]
+    kept = kept_after(graph, allocate(graph, scores, {"macs": 0.55}, least_kept=0.5))
+    assert kept == [8, 16]

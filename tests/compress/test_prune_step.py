@@ -46,14 +46,17 @@ def test_targets_are_met(artifact, segmenter, params, cost, tmp_path):
     assert report["seconds"] > 0
 
 
-@pytest.mark.parametrize("widths", ["uniform", "global"])
-def test_images_decide_in_stages(widths, artifact, segmenter, context, tmp_path):
+@pytest.mark.parametrize(
+    ("criterion", "widths"),
+    [("fisher", "uniform"), ("fisher", "global"), ("l1", "isomorphic"), ("fisher", "isomorphic")],
+)
+def test_images_decide_in_stages(criterion, widths, artifact, segmenter, context, tmp_path):
     program, report = pruned(
         artifact,
         tmp_path / "out",
         context,
         keep_macs=0.5,
-        criterion="fisher",
+        criterion=criterion,
         widths=widths,
         stages=2,
         reconstruct=True,
@@ -65,6 +68,11 @@ def test_images_decide_in_stages(widths, artifact, segmenter, context, tmp_path)
     assert 0.5 < first["macs_kept"] <= 0.5**0.5 + 1e-4
     assert second["macs_kept"] == pytest.approx(macs(program) / macs(segmenter), abs=1e-3)
     assert second["peak_rss_bytes"] > 1e7
+
+
+def test_isomorphic_widths_need_no_images(artifact, segmenter, tmp_path):
+    program, _ = pruned(artifact, tmp_path / "out", keep_macs=0.5, widths="isomorphic", least_kept=0.1, align=2)
+    assert macs(program) <= 0.5 * macs(segmenter)
 
 
 def test_sensitivities_are_measured_once_and_chosen_from(artifact, segmenter, context, tmp_path):
@@ -124,6 +132,7 @@ def test_sensitivities_of_another_model_are_refused(artifact, context, tmp_path)
         ({}, "one of them"),
         ({"ratio": 0.5, "keep_macs": 0.5}, "one of them"),
         ({"keep_macs": 0.5, "widths": "global"}, "criterion: fisher"),
+        ({"ratio": 0.5, "widths": "isomorphic"}, "one of the keep_ targets"),
         ({"keep_macs": 0.5, "stages": 3}, "measured for each stage"),
         ({"keep_macs": 0.0}, "greater than 0"),
     ],
