@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
-_INDEXED = ("max_pool2d_with_index", "unpool")
 _NO_INDICES = "ncnn's pools give no indices, and pnnx cannot convert what computes them in their place"
 _LISTING = ("generate_proposals_v2", "masked_select", "multiclass_nms3", "unique", "where_index")
 _NO_LENGTH = "the length of its result depends on the image, and pnnx fixes the size of each tensor"
@@ -76,11 +75,11 @@ class NcnnTarget(ExportTarget):
 
         program, _ = parts_first(scores_of(program))
         (found,) = super().verdict_before(program)
-        producers = program.producers()
+        producers, readers = program.producers(), program.consumers()
         lacking = tuple(
             Obstacle(operator=op.type, layer=layer_of(program, op, None, producers), number=number, reason=reason)
             for number, op in enumerate(program.all_ops())
-            if (reason := _lacking(program, op))
+            if (reason := _lacking(program, op, readers))
         )
         if not lacking:
             return (found,)
@@ -92,11 +91,11 @@ class NcnnTarget(ExportTarget):
         return NcnnSide(diagnosed)
 
 
-def _lacking(program: Program, op: Op) -> str:
+def _lacking(program: Program, op: Op, readers: Mapping[str, list[Op]]) -> str:
     """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
-    if op.type in _INDEXED:
+    if op.type == "unpool" or (op.type == "max_pool2d_with_index" and op.output("Mask") in readers):
         return _NO_INDICES
     if op.type in _LISTING:
         return _NO_LENGTH

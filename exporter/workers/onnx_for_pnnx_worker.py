@@ -9,6 +9,7 @@ import onnx
 from onnx import NodeProto, helper, numpy_helper, shape_inference
 
 _BROADCAST = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"})
+_MOST_SLICES = 256  # in place of one gather
 
 
 def prepare(arguments, _arrays):
@@ -18,7 +19,7 @@ def prepare(arguments, _arrays):
     values = (*inferred.value_info, *inferred.input, *inferred.output, *inferred.initializer)
     shapes = {value.name: _dims(value) for value in values}
     changed = _state_sizes(model.graph, shapes) + _repeat_without_tile(model.graph, shapes)
-    changed += _resize_by_corners(model.graph, shapes)
+    changed += _resize_by_corners(model.graph, shapes) + _gather_by_slices(model.graph, shapes)
     for node in model.graph.node:
         if node.op_type == "Resize":
             _drop_idle(node)
@@ -133,6 +134,42 @@ def _resize_by_corners(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> 
     del graph.node[:]
     graph.node.extend(nodes)
     return changed
+
+
+def _gather_by_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
+    """Replaces each `Gather` of a constant list, which ncnn lacks, by slices of neighbours, concatenated."""
+    constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+    nodes, changed = [], 0
+    for node in graph.node:
+        places = constants.get(node.input[1]) if node.op_type == "Gather" else None
+        before = shapes.get(node.input[0], []) if places is not None else []
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0) % max(len(before), 1)
+        if not axis or not before[axis] or places.ndim != 1 or not places.size:  # axis 0 is the batch, as ncnn sees it
+            nodes.append(node)
+            continue
+        runs = _runs(places % before[axis])
+        if len(runs) > _MOST_SLICES:
+            nodes.append(node)
+            continue
+        changed += 1
+        (made,), parts = node.output, []
+        for number, (start, end) in enumerate(runs):
+            part = f"{made}.part{number}" if len(runs) > 1 else made
+            bounds = {f"{part}.start": start, f"{part}.end": end, f"{part}.axis": axis}
+            graph.initializer.extend(numpy_helper.from_array(np.array([v], np.int64), k) for k, v in bounds.items())
+            nodes.append(helper.make_node("Slice", [node.input[0], *bounds], [part], part))
+            parts.append(part)
+        if len(parts) > 1:
+            nodes.append(helper.make_node("Concat", parts, [made], made, axis=axis))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed
+
+
+def _runs(places: np.ndarray) -> list[tuple[int, int]]:
+    """Start and end of each run of neighbours in a list of places."""
+    ends = np.flatnonzero(np.diff(places) != 1) + 1
+    return [(int(run[0]), int(run[-1]) + 1) for run in np.split(places, ends)]
 
 
 def _drop_idle(node: NodeProto) -> None:

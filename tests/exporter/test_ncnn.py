@@ -249,6 +249,29 @@ def test_the_argmax_of_a_mask_is_taken_outside(workshop):
     assert len(np.unique(found.mask)) > 1
 
 
+@pytest.mark.parametrize("places", [[0, 0, 1, 2, 2, 3], [3, 1], [1, 2], [-1, -2]])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_constant_list_of_places_is_gathered(workshop, source, tmp_path, places, axis):
+    from onnx import helper
+
+    shape = tuple(len(places) if one == axis else size for one, size in enumerate(source.manifest.outputs[0].shape))
+    node = helper.make_node("Gather", ["whole", "places"], [""], "gathered", axis=axis)
+    require_equal(workshop, ended(source, tmp_path / "gather", [node], shape, places=places))
+
+
+@pytest.mark.parametrize("bins", [(1, 1), (4, 3)])
+def test_an_adaptive_maximum_without_its_places(workshop, bins):
+    graph, made = Graph(), (1, 4, *bins)
+    attrs = {"ksize": list(bins), "strides": [1, 1], "paddings": [0, 0], "adaptive": True, "global_pooling": False}
+    kernel = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    inputs = {"Input": graph.feed(1, 4, 10, 8), "Filter": graph.noise(4, 4, 3, 3)}
+    image = graph.op("conv2d", inputs, (1, 4, 10, 8), slot="Output", padding_algorithm="EXPLICIT", **kernel)
+    program = graph.program(graph.op("max_pool2d_with_index", {"X": image}, {"Out": made, "Mask": made}, **attrs))
+    (verdict,) = target_named("ncnn").verdict_before(program)
+    assert verdict.support != "no", verdict.obstacles
+    require_equal(workshop, workshop.made(make_step("to_onnx", {}), workshop.imported(program, f"maximum{bins[0]}")))
+
+
 def moved(axes: list[int], *shapes: tuple[int, ...]) -> Program:
     """Reshapes an image to the first shape, transposes it to the second, and reshapes it back."""
     graph = Graph()
