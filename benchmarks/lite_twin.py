@@ -84,7 +84,9 @@ def compared(source: ModelArtifact, images: Path, folder: Path, limit: int) -> d
     write_artifact(folder / "lite", step.run(source, folder / "lite", context))
     export = read_artifact(folder / "lite")
     found = step.rounding
-    whole, magnitudes = with_whole_weights(programs.read(source.file("model"), source.file("params")), found.whole)
+    whole, magnitudes = with_whole_weights(
+        programs.read(source.file("model"), source.file("params")), found.whole, found.weights
+    )
     rounding = written(with_int8_arithmetic(whole, found.ranges, magnitudes)[0], source, folder / "rounding")
     validation = Dataset.open(images, "val").at_most(limit)
     contract, options = source.manifest.preprocess, RunOptions()

@@ -172,10 +172,10 @@ def int8_row(program: Program, filled: zoo.Filled, folder: Path, workers: Worker
             to_onnx(program, folder / "onnx", raw, workers)
         arguments = {"raw": str(raw), "out": str(fp32), "metadata": {}, "simplify": True, "seed": 0}
         answer, _ = workers.ask("onnx", "finish", arguments)
-        settings = {**Calibration().model_dump(mode="json"), "bias_correction": False}
+        settings = {**Calibration().model_dump(mode="json"), "bias_correction": False, "axes": {}}
         workers.call("onnx int8", "begin", {"fp32": str(fp32), "scratch": scratch, "ranges": {}, **settings})
         for feed in (filled.feed, zoo.seeded_feed(program, 8), zoo.seeded_feed(program, 9)):
-            workers.call("onnx int8", "observe", {"keep": False}, feed)
+            workers.call("onnx int8", "observe", {"keep": ""}, feed)
         workers.call("onnx int8", "quantize", {})
         workers.call("onnx int8", "save", {"out": str(int8)})
         outputs = [{"name": one["name"]} for one in answer["outputs"]]

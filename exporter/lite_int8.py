@@ -11,7 +11,7 @@ and activations that are scaled, rounded, clipped and scaled back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -51,7 +51,9 @@ def with_int8_arithmetic(program: Program, ranges: Ranges, weights: Weights | No
     return _rounded(program, ranges, weights, _round_activation, _round_weight)
 
 
-def with_whole_weights(program: Program, whole: Mapping[str, np.ndarray]) -> tuple[Program, Weights]:
+def with_whole_weights(
+    program: Program, whole: Mapping[str, np.ndarray], rounded: Collection[str] = ()
+) -> tuple[Program, Weights]:
     """Returns a copy with rounded filters, and the magnitudes that 127 steps of each filter represent.
 
     The integers may belong to filters with folded BatchNorm, which scales a channel and its steps alike and may negate
@@ -60,14 +62,17 @@ def with_whole_weights(program: Program, whole: Mapping[str, np.ndarray]) -> tup
     Args:
         program: Not modified.
         whole: Convolution output -> integer weights, in steps of each channel's largest magnitude.
+        rounded: Outputs of the convolutions that compute in int8; empty: all.
     """
     changed = program.copy()
     magnitudes = {}
     for op in changed.ops:
-        held = op.input("Filter") or ""
+        held, output = op.input("Filter") or "", op.output("Output") or ""
         if op.type not in _QUANTIZED or held in magnitudes or held not in changed.params:
             continue
-        value, steps = changed.params[held], whole.get(op.output("Output") or "")
+        if rounded and output not in rounded:
+            continue
+        value, steps = changed.params[held], whole.get(output)
         magnitudes[held] = _weight_limits(value, None)
         if steps is not None and steps.shape == value.shape:
             around = tuple(range(1, value.ndim))

@@ -99,7 +99,7 @@ class ToPaddleLite:
         elif precision is Precision.INT8:
             found = self._found(source, context)
             calibrated_on = found.calibrated_on
-            rounded, magnitudes = with_whole_weights(original, found.whole)
+            rounded, magnitudes = with_whole_weights(original, found.whole, found.weights)
             for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
             for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
             more += found.notes

@@ -12,6 +12,7 @@ import onnx
 from onnx import numpy_helper
 
 CORRECTED = frozenset({"Conv", "ConvTranspose"})
+_ADDED = "_zero_bias"
 
 
 def add_missing_biases(model: onnx.ModelProto, chosen: set[str]) -> None:
@@ -22,9 +23,28 @@ def add_missing_biases(model: onnx.ModelProto, chosen: set[str]) -> None:
             shape = shapes[node.input[1]]
             groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
             channels = shape[0] if node.op_type == "Conv" else shape[1] * groups
-            name = f"{node.output[0]}_zero_bias"
+            name = f"{node.output[0]}{_ADDED}"
             model.graph.initializer.append(numpy_helper.from_array(np.zeros(channels, np.float32), name))
             node.input.append(name)
+
+
+def drop_zero_biases(model: onnx.ModelProto) -> None:
+    """Removes the biases that `add_missing_biases` added and no correction changed."""
+    constants = {value.name: value for value in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    for node in model.graph.node:
+        if node.op_type not in CORRECTED or len(node.input) < 3:
+            continue
+        source = producers.get(node.input[2])
+        held = node.input[2] if source is None else source.input[0]
+        if _ADDED in held and held in constants and not numpy_helper.to_array(constants[held]).any():
+            del node.input[2]
+            if source is not None:
+                model.graph.node.remove(source)
+    used = {name for node in model.graph.node for name in node.input}
+    unused = [name for name in constants if _ADDED in name and name not in used]
+    for name in unused:
+        model.graph.initializer.remove(constants[name])
 
 
 def channel_means(value: np.ndarray) -> np.ndarray:

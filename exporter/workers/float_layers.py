@@ -21,6 +21,9 @@ def kept_in_float(
     *,
     target: float,
     most: float,
+    kept: Sequence[str] = (),
+    lone: Callable[[Sequence[str]], Sequence[str]] = lambda _names: (),
+    allowed: Callable[[Sequence[str]], bool] = lambda _names: True,
 ) -> tuple[list[str], float]:
     """The operators that stay in float, and the outputs' error with them.
 
@@ -34,11 +37,16 @@ def kept_in_float(
         measured: The outputs' error with these operators in float.
         target: The error that is sought; with none of the operators below it, the best that was measured is returned.
         most: The largest share of the multiply-adds in float.
+        kept: Operators that are in float already; `error` is that of the rest.
+        lone: The operators that are left in int8 with only float around them: their conversions cost more than they save,
+            so they become float as well.
+        allowed: Whether a set of operators with a smaller error can be returned; it was measured before.
     """
-    order = sorted(alone, key=lambda name: alone[name] / (shares[name] + _SMALL), reverse=True)
-    best: tuple[list[str], float] = [], error
-    kept: list[str] = []
-    left, spent = sum(alone.values()), 0.0
+    kept = list(kept)
+    order = [name for name in alone if name not in kept]
+    order.sort(key=lambda name: alone[name] / (shares[name] + _SMALL), reverse=True)
+    best: tuple[list[str], float] = kept, error
+    left, spent = sum(alone[name] for name in order), sum(shares[name] for name in kept)
     while order and left > 0:
         scale, wanted = error / left, max(1, len(kept) // _GROWTH)
         added = []
@@ -51,10 +59,14 @@ def kept_in_float(
                 break
         if not added:
             break
+        for name in lone(kept + added):
+            if spent + shares[name] <= most:
+                added.append(name)
+                left, spent = left - alone[name], spent + shares[name]
         kept = kept + added
         order = [name for name in order if name not in added]
         error = measured(kept)
-        if error < best[1]:
+        if error < best[1] and allowed(kept):
             best = kept, error
         if error <= target:
             break

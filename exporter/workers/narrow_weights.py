@@ -40,9 +40,12 @@ def as_new(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def narrow(model: onnx.ModelProto, names: list[str]) -> None:
-    """Packs int8 constants whose values fit into 4 bits, two per byte; a Cast widens each."""
+    """Packs int8 constants whose values fit into 4 bits, two per byte; a Cast widens each.
+
+    Names that the model does not have are those of layers that stay in float.
+    """
     held = {value.name: value for value in model.graph.initializer}
-    for name in reversed(names):
+    for name in reversed([name for name in names if name in held]):
         value, wide = numpy_helper.to_array(held[name]), f"{name}_wide"
         held[name].CopyFrom(packed(value, name))
         for node in model.graph.node:

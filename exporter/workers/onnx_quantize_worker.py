@@ -1,17 +1,18 @@
 """Observes activation ranges and quantizes an ONNX model.
 
-Commands: begin, observe, quantize, survey, keep_float, gather, round, weights, correct, save.
+Commands: begin, observe, quantize, survey, keep_float, gather, round, weights, correct, corrected, judge, save.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 import onnx
-from bias_correction import CORRECTED, BiasCorrector, add_missing_biases, channel_means
+from bias_correction import CORRECTED, BiasCorrector, add_missing_biases, channel_means, drop_zero_biases
 from equalize import equalize
 from float_layers import kept_in_float
 from float_model import PRODUCTS, folded_model, metadata_of, observing, session_of, values_of, write_model
@@ -22,7 +23,8 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-from output_error import output_error
+from output_comparison import OutputComparison, run, store, stored
+from run_time import time_ratios
 from weight_rounding import WeightRounding
 from worker_host import WorkerFailure
 
@@ -36,7 +38,8 @@ _COMPARED = 8  # images on which the quantized outputs are compared
 _SURVEYED = 3  # of them, for each operator alone
 _TARGET = 0.5  # of the error that is far off, with some operators in float
 _MOST_FLOAT = 0.5  # share of the multiply-adds in float
-_UNPACKED = frozenset({"Cast", "Squeeze", "Unsqueeze", "Identity", "Reshape"})  # between an argmax and the output
+_AGREEING = 0.995  # share of the pixels whose class int8 should not change
+_SAVED = 0.5  # share of the time that int8 saves, which float operators may cost
 _WHY_FLOAT = "ONNX Runtime takes no scales per channel of a grouped transposed convolution"
 _state: dict = {}
 
@@ -57,7 +60,7 @@ def begin(arguments, _arrays):
     elif arguments["equalize"]:
         pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
-    if arguments["bias_correction"]:
+    if arguments["bias_correction"] is not False:
         add_missing_biases(model, chosen)
     with_outputs = not arguments["inputs_only"]
     names = [name for name in _activations(model, chosen, with_outputs=with_outputs) if name not in arguments["ranges"]]
@@ -72,7 +75,8 @@ def begin(arguments, _arrays):
     _state["parts"] = {name: [Histogram() for _ in range(max(2, arguments["draws"]))] for name in names}
     outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
     _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
-    _state["means"], _state["kept"], _state["floats"] = {}, [], None
+    _state.update(means={}, kept=[], held=[], found={}, alone={}, surveyed=[], float=[])
+    _state["comparison"] = OutputComparison(model, arguments["axes"])
     return {"tensors": len(names), "pairs": len(pairs)}, []
 
 
@@ -155,9 +159,9 @@ def _activations(model, chosen: set[str], *, with_outputs: bool) -> list[str]:
 
 
 def observe(arguments, arrays):
-    """Counts one image's values in the histograms of the next draw; keeps the image for `correct` if asked to.
+    """Counts one image's values in the histograms of the next draw.
 
-    The first turn of the weights' rounding collects its inputs in the same run.
+    `keep` is "kept" for an image that `correct` and comparisons use, "held" for one that `corrected` uses, or "". The first turn of the weights' rounding collects its inputs in the same run.
     """
     histograms = {name: parts[_state["seen"] % len(parts)] for name, parts in _state["parts"].items()}
     rounding = _state["rounding"]
@@ -167,12 +171,12 @@ def observe(arguments, arrays):
         if name in histograms:
             finite &= histograms[name].add(value)
     if finite and arguments["keep"]:
-        if _state["arguments"]["bias_correction"]:
+        if arguments["keep"] == "kept" and _state["arguments"]["bias_correction"] is not False:
             for node, out in _state["outputs"].items():
                 _state["means"][node] = _state["means"].get(node, 0.0) + channel_means(values[out])
         path = os.path.join(_state["arguments"]["scratch"], f"{_state['seen']}.npz")
-        np.savez(path, **{f"a{index}": array for index, array in enumerate(arrays)})
-        _state["kept"].append(path)
+        store(path, arrays)
+        _state[arguments["keep"]].append(path)
     if finite and rounding is not None:
         rounding.gather(0, _state["seen"], values)
     _state["seen"] += 1
@@ -198,8 +202,11 @@ def quantize(_arguments, _arrays):
         errors |= {other: _error_of(model) for other, model in tried.items() if other != method}
         method = min(errors, key=errors.__getitem__)
         done = tried[method]
-    _state.update(method=method, errors=errors, int8=done, alone={})
-    _state["surveyed"] = _separate() if errors and not errors[method] <= 1 else []
+    _state.update(method=method, errors=errors, int8=done)
+    if errors and not errors[method] <= 1:
+        _state["surveyed"] = _separate()
+    draws = range(given["draws"]) if 1 < given["draws"] <= _state["seen"] and _state["parts"] else ()
+    _state["spread"] = [_error_of(_quantized(method, slice(draw, draw + 1))) for draw in draws]
     return _answer(), []
 
 
@@ -208,15 +215,13 @@ def _answer() -> dict:
     given, done, method = _state["arguments"], _state["int8"], _state["method"]
     scales = {}
     if _state["seen"] > 1:
-        halves = {
-            name: [reduce(Histogram.merged, parts[k::2]) for k in (0, 1)] for name, parts in _state["parts"].items()
-        }
-        scales = {name: [_scale(half, method, given) for half in both] for name, both in halves.items()}
-    means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()}
+        halves = [_ranges(method, slice(half, None, 2)) for half in (0, 1)]
+        scales = {name: [float(high - low) / 255 for low, high in (one[name] for one in halves)] for name in halves[0]}
+    possible = given["bias_correction"] or _state["held"]
+    means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()} if possible else {}
     _state["corrector"] = BiasCorrector(done, means) if means else None
     levels = len(_state["corrector"].levels) if means else 0
     turns = len(_state["rounding"].turns) if _state["rounding"] is not None else 0
-    draws = range(given["draws"]) if 1 < given["draws"] <= _state["seen"] and _state["parts"] else ()
     return {
         "levels": levels,
         "turns": turns,
@@ -224,7 +229,7 @@ def _answer() -> dict:
         "method": method,
         "errors": _state["errors"],
         "surveyed": len(_state["surveyed"]),
-        "spread": [_error_of(_quantized(method, draw=draw)) for draw in draws],
+        "spread": _state["spread"],
         "ranges": _quantized_ranges(done),
         "chosen": sorted(_state["chosen"]),
     }
@@ -237,36 +242,96 @@ def _separate() -> list[str]:
     return [node.name for node in nodes if node.op_type not in ("Relu", "Clip") or node.input[0] not in products]
 
 
-def survey(arguments, _arrays):
-    """Quantizes one operator alone, and remembers the outputs' error."""
-    name = _state["surveyed"][arguments["index"]]
-    users = {user.name for user in _state["model"].graph.node if _output_of(name) in user.input}
+def judge(_arguments, _arrays):
+    """Returns the share of the pixels of the kept images whose class int8 does not change, and calls for `survey`.
+
+    The share is None if no output has classes.
+    """
+    found = _state["comparison"].agreement(_state["int8"], _some(_state["kept"], _COMPARED))
+    if found is not None and found < _AGREEING and not _state["surveyed"]:
+        _state["surveyed"] = _separate()
+    left = [name for name in _state["surveyed"] if name not in _state["alone"]]
+    return {"agreement": found, "enough": found is None or found >= _AGREEING, "surveyed": len(left)}, []
+
+
+def survey(_arguments, _arrays):
+    """Quantizes the next operator alone, and remembers the outputs' error."""
+    name = next(name for name in _state["surveyed"] if name not in _state["alone"])
+    (output,) = (node.output[0] for node in _state["model"].graph.node if node.name == name)
+    users = {user.name for user in _state["model"].graph.node if output in user.input}
     alone = {name} | {user for user in users & _state["chosen"] if user not in _state["surveyed"]}  # what it folds
     _state["alone"][name] = _error_of(_quantized(_state["method"], chosen=alone), _SURVEYED)
     return {}, []
 
 
-def _output_of(name: str) -> str:
-    return next(node.output[0] for node in _state["model"].graph.node if node.name == name)
+def keep_float(arguments, _arrays):
+    """Leaves the operators in float whose int8 costs most; returns them, and what `quantize` returns.
 
-
-def keep_float(_arguments, _arrays):
-    """Leaves the operators in float whose int8 costs most; returns them, and what `quantize` returns."""
-    method, given = _state["method"], _state["arguments"]
+    With `agreeing`, as many as the agreement of the classes needs, if enough of the time that int8 saves is left; else
+    as many as bring the error far below what is far off.
+    """
+    given, agreeing = _state["arguments"], arguments["agreeing"]
     tried: dict[tuple[str, ...], tuple[set[str], onnx.ModelProto]] = {}
+    times: dict[tuple[str, ...], list[float]] = {}
 
-    def measured(names) -> float:
-        chosen = choose_nodes(_state["model"], set(given["float_operators"]), set(given["float_nodes"]) | set(names))
-        chosen &= _state["chosen"]
-        tried[tuple(names)] = chosen, _quantized(method, chosen=chosen)
-        return _error_of(tried[tuple(names)][1])
+    def error_of(done: onnx.ModelProto) -> float:
+        return _disagreement(done) if agreeing else _error_of(done)
 
-    shares, before = _shares(), _state["errors"][method]
-    names, error = kept_in_float(_state["alone"], shares, before, measured, target=_TARGET, most=_MOST_FLOAT)
-    if names:
+    def without(names: Sequence[str]) -> set[str]:
+        float_nodes = set(given["float_nodes"]) | set(names)
+        return choose_nodes(_state["model"], set(given["float_operators"]), float_nodes) & _state["chosen"]
+
+    def measured(names: Sequence[str]) -> float:
+        chosen = without(names)
+        tried[tuple(names)] = chosen, _quantized(_state["method"], chosen=chosen)
+        return error_of(tried[tuple(names)][1])
+
+    def fast_enough(names: Sequence[str]) -> bool:
+        models = [_state["model"], _state["int8"], tried[tuple(names)][1]]
+        _, int8, mixed = times[tuple(names)] = time_ratios(models, stored(_state["kept"][0]))
+        return mixed <= 1 - _SAVED * (1 - int8)
+
+    shares, before = _shares(), error_of(_state["int8"])
+    options = {"target": 1.0, "allowed": fast_enough} if agreeing else {"target": _TARGET}
+    options |= {"most": _MOST_FLOAT, "kept": _state["float"], "lone": lambda names: _lone(without(names))}
+    names, error = kept_in_float(_state["alone"], shares, before, measured, **options)
+    if error < before:
         _state["chosen"], _state["int8"] = tried[tuple(names)]
-    found = {"float": names, "share": sum(shares[name] for name in names), "before": before, "error": error}
-    return {**_answer(), **found}, []
+        _state["float"] = names
+    found = {"share": sum(shares[name] for name in names), "before": before, "error": error}
+    return {**_answer(), **found, "float": names, "mended": error < before, "times": times.get(tuple(names))}, []
+
+
+def _lone(chosen: set[str]) -> list[str]:
+    """The int8 products between float operators only."""
+    nodes = [node for node in _state["model"].graph.node if node.name in chosen]
+    near: dict[str, set[str]] = {}  # tensor -> int8 operators that read or make it
+    for node in nodes:
+        for name in (*node.input, *node.output):
+            near.setdefault(name, set()).add(node.name)
+    folded = {node.input[0]: node for node in nodes if node.op_type in ("Relu", "Clip")}
+    found = []
+    for node in nodes:
+        if node.op_type in PRODUCTS:
+            own = {node.name}
+            around = [*node.input, *node.output]
+            for name in node.output:
+                if name in folded and near[name] == {node.name, folded[name].name}:
+                    own.add(folded[name].name)
+                    around += folded[name].output
+            if not set().union(*(near[name] for name in around)) - own:
+                found.append(node.name)
+    return found
+
+
+def _disagreement(quantized: onnx.ModelProto) -> float:
+    """The share of the pixels with another class, relative to what is allowed, squared.
+
+    A small error changes the classes of as many pixels as its root is large, so that this is nearly in proportion to
+    the squared error.
+    """
+    same = _state["comparison"].agreement(quantized, _some(_state["kept"], _COMPARED))
+    return ((1 - same) / (1 - _AGREEING)) ** 2
 
 
 def _shares() -> dict[str, float]:
@@ -278,7 +343,7 @@ def _shares() -> dict[str, float]:
     seen.CopyFrom(_state["model"])
     del seen.graph.output[:]
     seen.graph.output.extend(onnx.ValueInfoProto(name=nodes[name].output[0]) for name in products)
-    values = _run(session_of(seen), _stored(_state["kept"][0])) if products else []
+    values = run(session_of(seen), stored(_state["kept"][0])) if products else []
     counts = dict.fromkeys(_state["surveyed"], 0.0)
     for name, value in zip(products, values, strict=True):
         shape = weights.get(nodes[name].input[1], ())
@@ -291,8 +356,20 @@ def _shares() -> dict[str, float]:
     return {name: count / whole for name, count in counts.items()}
 
 
-def _quantized(method: str, *, draw: int | None = None, chosen: set[str] | None = None) -> onnx.ModelProto:
-    """The model in int8, with ranges by this method from all images, or from those of one draw.
+def _ranges(method: str, which: slice = slice(None)) -> dict[str, tuple[float, float]]:
+    """Each tensor's range by this method, from these parts of its histogram."""
+    key, given = (method, which.start, which.stop, which.step), _state["arguments"]
+    if key not in _state["found"]:
+        seen = {name: reduce(Histogram.merged, parts[which]) for name, parts in _state["parts"].items()}
+        options = {"percentile": given["percentile"], "symmetric": given["symmetric"]}
+        _state["found"][key] = {name: histogram.range(method, **options) for name, histogram in seen.items()}
+    return _state["found"][key]
+
+
+def _quantized(method: str, which: slice = slice(None), *, chosen: set[str] | None = None) -> onnx.ModelProto:
+    """The model in int8, with ranges by this method from all images, or from those of some parts.
+
+    Weights are those that `round` has found, if it has run already, else rounded to the nearest.
 
     Args:
         chosen: The operators in int8; None: all that were chosen.
@@ -300,17 +377,14 @@ def _quantized(method: str, *, draw: int | None = None, chosen: set[str] | None 
     given, chosen = _state["arguments"], _state["chosen"] if chosen is None else chosen
     model = onnx.ModelProto()
     model.CopyFrom(_state["model"])
-    seen = {name: parts if draw is None else [parts[draw]] for name, parts in _state["parts"].items()}
-    found = {name: reduce(Histogram.merged, parts) for name, parts in seen.items()}
-    percentile, symmetric = given["percentile"], given["symmetric"]
-    ranges = {name: histogram.range(method, percentile, symmetric=symmetric) for name, histogram in found.items()}
+    symmetric, ranges = given["symmetric"], _ranges(method, which)
     if ranges and all(low == high for low, high in ranges.values()):
         raise WorkerFailure(
             "every activation is constant on the calibration images",
             cause="the images are all alike, or the model ignores its input",
             hint="calibrate with a varied sample of real images",
         )
-    ranges |= given["ranges"]
+    ranges = ranges | given["ranges"]
     tensors = {n: TensorData(lowest=np.float32(low), highest=np.float32(high)) for n, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         model,
@@ -336,55 +410,18 @@ def _quantized(method: str, *, draw: int | None = None, chosen: set[str] | None 
             hint="leave the operator that it names in float: calibration: {float_operators: [TYPE]} in a recipe",
         ) from error
     quantizer.model.topological_sort()
+    if _state["rounding"] is not None:
+        _state["rounding"].write(quantizer.model.model)
     return quantizer.model.model
 
 
 def _error_of(quantized: onnx.ModelProto, images: int = _COMPARED) -> float:
-    """The error of a quantized model's outputs on some of the kept images; see `output_error`.
-
-    Of a class map, its argmax's scores are compared: they differ before the classes do.
-    """
-    kept = _state["kept"][:: max(1, len(_state["kept"]) // images)][:images]
-    session = session_of(_with_scores(quantized))
-    return output_error((_expected(path), _run(session, _stored(path))) for path in kept)
+    """The error of a quantized model's outputs on some of the kept images."""
+    return _state["comparison"].error(quantized, _some(_state["kept"], images))
 
 
-def _expected(path: str) -> list[np.ndarray]:
-    """The float model's outputs for a kept image; it runs once."""
-    stored = path.removesuffix(".npz") + ".expected.npz"
-    if not os.path.exists(stored):
-        if _state.get("floats") is None:
-            _state["floats"] = session_of(_with_scores(_state["model"]))
-        values = _run(_state["floats"], _stored(path))
-        np.savez(stored, **{f"a{index}": value for index, value in enumerate(values)})
-    return _stored(stored)
-
-
-def _run(session, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
-
-
-def _with_scores(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose class maps are replaced by the scores that they are the argmax of."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    names = []
-    for value in model.graph.output:
-        node = producers.get(value.name)
-        while node is not None and node.op_type in _UNPACKED:
-            node = producers.get(node.input[0])
-        names.append(node.input[0] if node is not None and node.op_type == "ArgMax" else value.name)
-    inputs = {value.name for value in model.graph.input}
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    if not inputs.intersection(names) and len(set(names)) == len(names):
-        del copy.graph.output[:]
-        copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return copy
-
-
-def _stored(path: str) -> list[np.ndarray]:
-    with np.load(path) as stored:
-        return [stored[f"a{index}"] for index in range(len(stored.files))]
+def _some(paths: list[str], count: int) -> list[str]:
+    return paths[:: max(1, len(paths) // count)][:count]
 
 
 def gather(arguments, arrays):
@@ -418,10 +455,13 @@ def weights(_arguments, _arrays):
 
 def correct(arguments, _arrays):
     """Corrects the biases of one level of convolutions; returns the largest shift."""
+    if arguments["level"] == 0:
+        _state["uncorrected"] = onnx.ModelProto()
+        _state["uncorrected"].CopyFrom(_state["int8"])
     corrector, kept = _state["corrector"], _state["kept"]
     session, means = session_of(corrector.until(arguments["level"])), None
     for path in kept:
-        arrays = _stored(path)
+        arrays = stored(path)
         inputs = [value.name for value in _state["session"].get_inputs()]
         used = {value.name for value in session.get_inputs()}
         feed = {name: array for name, array in zip(inputs, arrays, strict=True) if name in used}
@@ -430,17 +470,25 @@ def correct(arguments, _arrays):
     return {"shift": corrector.correct(arguments["level"], [mean / len(kept) for mean in means])}, []
 
 
+def corrected(_arguments, _arrays):
+    """Takes the correction back if the outputs of images that it was not measured on have no smaller error.
+
+    Returns both errors.
+    """
+    models = _state.pop("uncorrected"), _state["int8"]
+    before, after = (_state["comparison"].error(model, _state["held"]) for model in models)
+    if not after < before:
+        _state["int8"] = models[0]
+    return {"before": before, "after": after}, []
+
+
 def save(arguments, _arrays):
     done = _state["int8"]
+    drop_zero_biases(done)
     if _state["rounding"] is not None:
         narrow(done, _state["rounding"].narrow)
     io = write_model(done, _state["metadata"], arguments["out"])
     return {**io, "notes": [_summary(_state["nodes"], _state["chosen"]), *_state["notes"]]}, []
-
-
-def _scale(histogram: Histogram, method: str, given: dict) -> float:
-    low, high = histogram.range(method, given["percentile"], symmetric=given["symmetric"])
-    return float(high - low) / 255.0
 
 
 def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
@@ -450,4 +498,5 @@ def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
 
 
 COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "gather": gather, "round": round_weights}
-COMMANDS |= {"weights": weights, "correct": correct, "save": save, "survey": survey, "keep_float": keep_float}
+COMMANDS |= {"weights": weights, "correct": correct, "corrected": corrected, "save": save}
+COMMANDS |= {"judge": judge, "survey": survey, "keep_float": keep_float}

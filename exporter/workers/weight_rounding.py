@@ -22,12 +22,14 @@ class WeightRounding(LayerHessians):
     Attributes:
         narrow: Constants of the quantized model whose values fit into 4 bits.
         whole: Operator's name -> its rounded weights as integers.
+        constants: The quantized model's constants that rounding changed, by name.
     """
 
     def __init__(self, model: onnx.ModelProto, chosen: set[str], images: int, bits: int = 8, ends: int = 8) -> None:
         super().__init__(model, chosen, images, bits, ends)
         self.narrow: list[str] = []
         self.whole: dict[str, np.ndarray] = {}
+        self.constants: dict[str, onnx.TensorProto] = {}
 
     def round(self, turn: int, quantized: onnx.ModelProto) -> list[float]:
         """Writes the turn's rounded weights into the quantized model, with its steps, and frees the Hessians.
@@ -50,18 +52,28 @@ class WeightRounding(LayerHessians):
             whole, step = (constants[each] for each in source.input[:2])
             weights = layer.matrices(self.values[name]).astype(np.float64)
             compensation = Compensation(self.take(name))
+            changed = [whole]
             if self.bits[name] == 4:
                 self.narrow.append(whole.name)
                 new = layer.gathered(compensation.best_steps(weights, top, layer.parts))
-                rescale(step, new, [constants[each] for each in self._bias_of(name, nodes, producers)])
+                biases = [constants[each] for each in self._bias_of(name, nodes, producers)]
+                rescale(step, new, biases)
+                changed += [step, *biases]
             steps = layer.spread(numpy_helper.to_array(step)).astype(np.float64)
             found = compensation.round(weights, steps, top)
             rounded = layer.weights(found.whole)
             whole.CopyFrom(numpy_helper.from_array(rounded, whole.name))
             self.whole |= {each.node.name: rounded for each in self.layers[name]}
+            self.constants |= {each.name: _copy(each) for each in changed}
             nearest = found.nearest.sum()
             gains.append(float(found.error.sum() / nearest) if nearest else 1.0)
         return gains
+
+    def write(self, quantized: onnx.ModelProto) -> None:
+        """Writes the weights that were rounded so far into the same model with the same ranges, or a part in float."""
+        for value in quantized.graph.initializer:
+            if value.name in self.constants:
+                value.CopyFrom(self.constants[value.name])
 
     def _bias_of(self, name: str, nodes: dict[str, onnx.NodeProto], producers: dict[str, onnx.NodeProto]) -> list[str]:
         """Names of the integers and scale of each int32 bias of a weight's layers, in pairs, without duplicates."""
@@ -72,6 +84,12 @@ class WeightRounding(LayerHessians):
             if source is not None and source.op_type == "DequantizeLinear":
                 found[source.input[0]] = source.input[1]
         return [each for pair in found.items() for each in pair]
+
+
+def _copy(value: onnx.TensorProto) -> onnx.TensorProto:
+    copy = onnx.TensorProto()
+    copy.CopyFrom(value)
+    return copy
 
 
 def rescale(step: onnx.TensorProto, new: np.ndarray, biases: list[onnx.TensorProto]) -> None:

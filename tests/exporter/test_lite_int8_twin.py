@@ -101,3 +101,24 @@ def test_w8_is_calibrated_only_where_a_recipe_says_how() -> None:
     assert not uses_images(precision="w8", calibration={}, weight_bits=16)
     assert uses_images(precision="int8")
     assert not uses_images(precision="fp32", calibration={})
+
+
+def test_a_convolution_that_stays_float_is_not_rounded_with_its_neighbour() -> None:
+    """Two convolutions read the same tensor, whose range is known, and only one of them computes in int8."""
+    from segexport.exporter.lite_int8 import with_int8_marks, with_whole_weights
+
+    graph = Graph()
+    x = graph.feed(*DIMS)
+    shared = graph.op("relu", {"X": x}, DIMS)
+    outs = [_convolution(graph, shared) for _ in range(2)]
+    program = graph.program(graph.op("elementwise_add", {"X": outs[0], "Y": outs[1]}, DIMS, axis=-1))
+    ranges = Ranges(tensors={shared: Grid(scale=9.0 / 127, zero_point=128)})
+    whole, plain = (op.output("Output") or "" for op in program.ops if op.type == "conv2d")
+    rounded, magnitudes = with_whole_weights(program, {}, {whole})
+    for made, told in (with_int8_arithmetic(rounded, ranges, magnitudes), with_int8_marks(rounded, ranges, magnitudes)):
+        assert told == ["int8: 1 of 2 convolutions have a range for their input"]
+        takes = {op.output("Output"): op.input("Input") for op in made.ops if op.type == "conv2d"}
+        assert takes[plain] == shared
+        assert takes[whole] != shared
+    _, every = with_int8_arithmetic(*with_whole_weights(program, {})[:1], ranges)
+    assert every == ["int8: 2 of 2 convolutions have a range for their input"]

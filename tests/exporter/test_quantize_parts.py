@@ -326,11 +326,18 @@ def test_a_model_with_a_grouped_transposed_convolution_is_quantized_around_it(tm
     model.ir_version = 8
     onnx.save(model, tmp_path / "float.onnx")
     image = random.normal(size=(1, 3, 8, 8)).astype("f4")
-    given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": True, "ranges": {}}
+    given = {
+        "float_operators": [],
+        "float_nodes": [],
+        "equalize": False,
+        "bias_correction": True,
+        "ranges": {},
+        "axes": {},
+    }
     given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 1}
     given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": 1, "fallback": False}
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
-    worker.observe({"keep": True}, [image])
+    worker.observe({"keep": "kept"}, [image])
     worker.quantize({}, [])
     answer, _ = worker.save({"out": str(tmp_path / "int8.onnx")}, [])
     assert answer["notes"][:2] == [
@@ -369,12 +376,19 @@ def calibrated(tmp_path, method, *images, draws=1):
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 64, 64]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "f.onnx")
-    given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
+    given = {
+        "float_operators": [],
+        "float_nodes": [],
+        "equalize": False,
+        "bias_correction": False,
+        "ranges": {},
+        "axes": {},
+    }
     given |= {"method": method, "percentile": 99.0, "per_channel": True, "rounding": "nearest", "images": 1}
     given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": draws, "fallback": True}
     worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in images:
-        worker.observe({"keep": True}, [image])
+        worker.observe({"keep": "kept"}, [image])
     return worker.quantize({}, [])[0]
 
 
@@ -489,12 +503,19 @@ def fragile(path: Path, *, sums: bool = False) -> list[np.ndarray]:
 
 
 def began(worker, tmp_path, images, **options):
-    given = {"float_operators": [], "float_nodes": [], "equalize": None, "bias_correction": False, "ranges": {}}
+    given = {
+        "float_operators": [],
+        "float_nodes": [],
+        "equalize": None,
+        "bias_correction": False,
+        "ranges": {},
+        "axes": {},
+    }
     given |= {"method": "mse", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 4}
     given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": 1, "fallback": True}
     begun, _ = worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given, **options}, [])
     for image in images:
-        worker.observe({"keep": True}, [image])
+        worker.observe({"keep": "kept"}, [image])
     return begun, worker.quantize({}, [])[0]
 
 
@@ -504,9 +525,9 @@ def test_operators_that_ruin_the_outputs_stay_in_float(tmp_path):
     images = fragile(tmp_path / "f.onnx", sums=True)
     _, found = began(worker, tmp_path, images)
     assert found["errors"][found["method"]] > 1
-    for index in range(found["surveyed"]):
-        worker.survey({"index": index}, [])
-    mended, _ = worker.keep_float({}, [])
+    for _ in range(found["surveyed"]):
+        worker.survey({}, [])
+    mended, _ = worker.keep_float({"agreeing": False}, [])
     assert "third" not in mended["float"]
     assert set(mended["float"]) & {"first", "second"}
     assert mended["error"] < min(found["errors"].values())
@@ -536,7 +557,7 @@ def test_equalization_that_mends_is_possible(tmp_path):
 
 def test_the_scores_of_a_class_map_are_compared(tmp_path):
     """Two class maps that are equal, of scores that are not."""
-    from onnx_quantize_worker import _with_scores
+    from output_comparison import with_scores
 
     nodes = [
         helper.make_node("ArgMax", ["x"], ["i"], axis=1, keepdims=1),
@@ -546,4 +567,6 @@ def test_the_scores_of_a_class_map_are_compared(tmp_path):
     x = helper.make_tensor_value_info("x0", TensorProto.FLOAT, [1, 4, 8, 8])
     y = helper.make_tensor_value_info("y", TensorProto.INT32, [1, 1, 8, 8])
     model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]))
-    assert [value.name for value in _with_scores(model).graph.output] == ["x"]
+    scored, axes = with_scores(model)
+    assert [value.name for value in scored.graph.output] == ["x"]
+    assert axes == {0: 1}

@@ -241,7 +241,14 @@ def quantized(tmp_path, name, **options):
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "float.onnx"
     )
     smooth = [np.cumsum(random.normal(size=(1, 3, 24, 24)), axis=3).astype("f4") for _ in range(6)]
-    given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
+    given = {
+        "float_operators": [],
+        "float_nodes": [],
+        "equalize": False,
+        "bias_correction": False,
+        "ranges": {},
+        "axes": {},
+    }
     given |= {
         "method": "minmax",
         "percentile": 99.9,
@@ -257,7 +264,7 @@ def quantized(tmp_path, name, **options):
     given |= options
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in smooth[:4]:
-        worker.observe({"keep": False}, [image])
+        worker.observe({"keep": ""}, [image])
     answer, _ = worker.quantize({}, [])
     gains = []
     for turn in range(answer["turns"]):

@@ -1,0 +1,324 @@
+"""What is done if int8 changes too much: which attempts, in which order, and what is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from segexport.exporter import onnx_quantize  # noqa: E402
+from segexport.pipeline.step import StepContext  # noqa: E402
+
+WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
+
+
+@pytest.fixture(autouse=True)
+def _workers_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(str(WORKERS))
+    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+
+
+# -- the order of the attempts -----------------------------------------------------------------------------------------
+
+
+class Scripted:
+    """A worker whose model has these errors: quantized, equalized, and with operators in float."""
+
+    def __init__(self, plain: float, equalized: float, mixed: float) -> None:
+        self.errors = {False: plain, True: equalized}
+        self.mixed, self.equalized, self.calls = mixed, False, []
+
+    def call(self, command, arguments, _tensors=(), **_limits):
+        self.calls.append(command)
+        if command == "begin":
+            self.equalized = bool(arguments["equalize"])
+            return {"pairs": 1}, []
+        if command == "observe":
+            return {"finite": True}, []
+        error = self.errors[self.equalized]
+        found = {"errors": {"mse": error}, "method": "mse", "surveyed": 2, "levels": 0, "equalized": self.equalized}
+        if command == "keep_float":
+            better = self.mixed < error
+            found |= {"float": ["a"] if better else [], "mended": better, "share": 0.1, "before": error}
+            found["error"] = min(error, self.mixed)
+        return found, []
+
+
+def mended(plain: float, equalized: float, mixed: float, *, equalize: bool | None = None):
+    """The worker after the attempts, what is shipped, and the notes."""
+    worker, notes = Scripted(plain, equalized, mixed), []
+    arguments = {"equalize": equalize, "bias_correction": False}
+
+    def feed():
+        yield "image", []
+
+    first = onnx_quantize._calibrated(worker, arguments, feed, 1, StepContext())
+    worker.calls.clear()
+    _, found = onnx_quantize._mended(worker, arguments, first, feed, 1, StepContext(), notes)
+    return worker, found, notes
+
+
+def test_equalization_comes_first_because_it_costs_no_time_in_the_model():
+    worker, found, notes = mended(26.0, 0.5, 0.1)
+    assert worker.calls == ["begin", "observe", "quantize"]  # good enough: nothing is surveyed
+    assert found["equalized"]
+    assert len(notes) == 1
+
+
+def test_float_operators_come_last_on_top_of_what_equalization_gained():
+    worker, found, notes = mended(26.0, 2.5, 0.3)
+    assert worker.calls == ["begin", "observe", "quantize", "survey", "survey", "keep_float"]
+    assert (found["equalized"], found["float"]) == (True, ["a"])
+    assert "2.5" in notes[0]
+    assert "in int8 2.5" in notes[1]
+
+
+def test_an_equalization_that_makes_it_worse_is_taken_back():
+    worker, found, notes = mended(3.0, 5.0, 0.3)
+    assert worker.calls == ["begin", "observe", "quantize"] * 2 + ["survey", "survey", "keep_float"]
+    assert (found["equalized"], found["error"]) == (False, 0.3)
+    assert "not equalized" in notes[0]
+
+
+def test_the_best_of_what_was_tried_is_shipped_even_if_it_is_not_good():
+    _, found, notes = mended(26.0, 2.5, 7.0)
+    assert (found["equalized"], found["float"], found["error"]) == (True, [], 2.5)
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("equalize", [True, False])
+def test_what_the_user_decides_is_not_tried(equalize):
+    worker, _, _ = mended(26.0, 26.0, 0.3, equalize=equalize)
+    assert worker.calls == ["survey", "survey", "keep_float"]
+
+
+# -- classes that change -----------------------------------------------------------------------------------------------
+
+
+def coarse(path: Path) -> list[np.ndarray]:
+    """Scores of four classes, of which the first convolution decides: its channels have very different scales."""
+    random = np.random.default_rng(0)
+    scale = np.array([1, 1, 1, 1, 6, 6, 6, 6], np.float32)
+    first = random.normal(size=(8, 3, 3, 3)).astype("f4") * scale.reshape(-1, 1, 1, 1)
+    second = random.normal(size=(8, 8, 1, 1)).astype("f4") / scale.reshape(1, -1, 1, 1) ** 1.5
+    third = random.normal(size=(4, 8, 1, 1)).astype("f4")
+    weights = [numpy_helper.from_array(value, name) for name, value in (("w0", first), ("w1", second), ("w2", third))]
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "w1"], ["b"], "second"),
+        helper.make_node("Relu", ["b"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "w2"], ["y"], "third"),
+    ]
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, c, 24, 24]) for name, c in (("x", 3), ("y", 4))]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return [random.normal(size=(1, 3, 24, 24)).astype("f4") for _ in range(4)]
+
+
+GIVEN = {
+    "float_operators": [],
+    "float_nodes": [],
+    "equalize": False,
+    "bias_correction": False,
+    "ranges": {},
+    "axes": {"y": 1},
+    "method": "mse",
+    "percentile": 99.9,
+    "per_channel": True,
+    "rounding": "compensated",
+    "images": 4,
+    "weight_bits": 8,
+    "symmetric": False,
+    "inputs_only": False,
+    "ends": 8,
+    "draws": 1,
+    "fallback": True,
+}
+
+
+def rounded(tmp_path, **options):
+    """A worker with a quantized model whose weights are rounded, and its images."""
+    import onnx_quantize_worker as worker
+
+    images = coarse(tmp_path / "f.onnx")
+    worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **GIVEN, **options}, [])
+    for index, image in enumerate(images):
+        worker.observe({"keep": "held" if index == 3 else "kept"}, [image])
+    found, _ = worker.quantize({}, [])
+    assert found["errors"]["mse"] <= 1  # not far off
+    for turn in range(found["turns"]):
+        worker.round_weights({"turn": turn}, [])
+    return worker, found
+
+
+def kept_float(worker, monkeypatch, int8: float, mixed: float):
+    import onnx_quantize_worker
+
+    judged, _ = worker.judge({}, [])
+    assert not judged["enough"]
+    assert judged["agreement"] < 0.995
+    for _ in range(judged["surveyed"]):
+        worker.survey({}, [])
+    assert worker.judge({}, [])[0]["surveyed"] == 0  # nothing is surveyed twice
+    monkeypatch.setattr(onnx_quantize_worker, "time_ratios", lambda _models, _arrays: [1.0, int8, mixed])
+    return judged, worker.keep_float({"agreeing": True}, [])[0]
+
+
+def test_operators_stay_float_until_the_classes_agree(tmp_path, monkeypatch):
+    worker, found = rounded(tmp_path)
+    before, after = kept_float(worker, monkeypatch, 0.5, 0.74)
+    assert after["mended"]
+    assert after["float"]
+    assert set(after["chosen"]) < set(found["chosen"])
+    assert after["times"] == [1.0, 0.5, 0.74]
+    assert worker.judge({}, [])[0]["agreement"] > before["agreement"]
+    whole = worker.weights({}, [])
+    worker.save({"out": str(tmp_path / "int8.onnx")}, [])
+    saved = {value.name: value for value in onnx.load(tmp_path / "int8.onnx").graph.initializer}
+    kept = [name for name in after["chosen"] if name in whole[0]["names"]]
+    assert kept
+    for name, value in zip(whole[0]["names"], whole[1], strict=True):
+        if name in kept:  # the weights that were rounded before, not new ones
+            held = next(node.input[1] for node in onnx.load(tmp_path / "f.onnx").graph.node if node.name == name)
+            np.testing.assert_array_equal(numpy_helper.to_array(saved[f"{held}_quantized"]), value)
+
+
+def test_time_that_int8_saves_is_not_given_away(tmp_path, monkeypatch):
+    worker, found = rounded(tmp_path)
+    before, after = kept_float(worker, monkeypatch, 0.5, 0.76)  # more than half of what was saved
+    assert (after["mended"], after["float"], after["chosen"]) == (False, [], found["chosen"])
+    assert worker.judge({}, [])[0]["agreement"] == before["agreement"]
+
+
+def test_outputs_without_classes_are_not_judged(tmp_path):
+    worker, _ = rounded(tmp_path, axes={})
+    assert worker.judge({}, [])[0] == {"agreement": None, "enough": True, "surveyed": 0}
+
+
+def test_the_classes_of_the_worst_output_count():
+    from output_comparison import OutputComparison
+
+    both = np.array([[[0.0, 1.0, 1.0, 1.0]], [[1.0, 0.0, 0.0, 0.0]]], np.float32)[None]
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, 1, 4]) for name in ("x", "y", "z")]
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["z"])]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:])
+    floats = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    shifted = onnx.ModelProto()
+    shifted.CopyFrom(floats)
+    bias = np.zeros((1, 2, 1, 4), np.float32)
+    bias[0, 0, 0, 0] = -5.0  # of `z`, one pixel in four gets the other class
+    shifted.graph.initializer.append(numpy_helper.from_array(bias, "bias"))
+    shifted.graph.node[1].output[0] = "t"
+    shifted.graph.node.append(helper.make_node("Add", ["t", "bias"], ["z"]))
+
+    def agreement(axes, folder=None):
+        import tempfile
+
+        from output_comparison import store
+
+        with tempfile.TemporaryDirectory() as scratch:
+            store(f"{scratch}/0.npz", [both])
+            return OutputComparison(floats, axes).agreement(shifted, [f"{scratch}/0.npz"])
+
+    flipped = float(np.mean((-both).argmax(1) != (-both + bias).argmax(1)))
+    assert agreement({"y": 1, "z": 1}) == pytest.approx(1 - flipped)
+    assert agreement({"y": 1}) == 1.0
+    assert agreement({}) is None
+
+
+# -- int8 products that float operators leave alone --------------------------------------------------------------------
+
+
+def test_a_product_between_float_operators_becomes_float_as_well():
+    from float_layers import kept_in_float
+
+    alone, shares = {"a": 0.5, "b": 6.0, "c": 0.1}, {"a": 0.2, "b": 0.1, "c": 0.1}
+    calls = []
+
+    def measured(names):
+        calls.append(list(names))
+        return 0.2
+
+    found = kept_in_float(
+        alone, shares, 6.6, measured, target=1.0, most=0.5, lone=lambda names: ["a"] if "b" in names else []
+    )
+    assert found == (["b", "a"], 0.2)
+    kept_in_float(alone, shares, 6.6, measured, target=1.0, most=0.2, lone=lambda _names: ["a"])
+    assert calls == [["b", "a"], ["b"]]  # over the budget, it stays
+
+
+def test_which_products_are_left_alone(tmp_path):
+    worker, _ = rounded(tmp_path)
+    assert worker._lone({"first", "third"}) == ["first", "third"]
+    assert worker._lone({"first", "second", "relu"}) == []
+    assert worker._lone({"second", "relu"}) == ["second"]  # its ReLU is a part of it
+    assert worker._lone({"second", "relu", "third"}) == []
+
+
+def test_what_is_float_already_is_added_to():
+    from float_layers import kept_in_float
+
+    alone = {"a": 4.0, "b": 3.0, "c": 1.0}
+    calls = []
+
+    def measured(names):
+        calls.append(list(names))
+        return 1.5 if len(names) == 2 else 0.4
+
+    shares = dict.fromkeys(alone, 0.1)
+    found = kept_in_float(
+        alone, shares, 4.0, measured, target=0.5, most=0.5, kept=["a"], allowed=lambda names: len(names) < 3
+    )
+    assert calls[0][0] == "a"
+    assert found[0] in (["a"], ["a", "b"])  # all three were too slow
+    assert all("a" in names for names in calls)
+
+
+# -- bias correction by its own measurement ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("images", "kept", "held"), [(32, 16, 8), (64, 16, 8), (8, 6, 2), (3, 3, 0), (1, 1, 0)])
+def test_no_image_that_judges_a_correction_is_one_that_made_it(images, kept, held):
+    found = [onnx_quantize._kept_as(index, images, hold=True) for index in range(images)]
+    assert (found.count("kept"), found.count("held")) == (kept, held)
+    assert "held" not in [onnx_quantize._kept_as(index, images, hold=False) for index in range(images)]
+
+
+def corrected(tmp_path, change):
+    """A correction of a model that was changed before, judged; with the model before the correction."""
+    worker, found = rounded(tmp_path, bias_correction=None, rounding="nearest", images=0)
+    assert found["levels"] == 3
+    change(worker._state)
+    before = worker._state["int8"].SerializeToString()
+    for level in range(found["levels"]):
+        worker.correct({"level": level}, [])
+    return worker, worker.corrected({}, [])[0], before
+
+
+def test_a_correction_that_makes_other_images_worse_is_taken_back(tmp_path):
+    def wrong_means(state):
+        corrector = state["corrector"]
+        corrector._means = {name: mean + 3.0 for name, mean in corrector._means.items()}
+
+    worker, judged, before = corrected(tmp_path, wrong_means)
+    assert judged["after"] > judged["before"]
+    assert worker._state["int8"].SerializeToString() == before
+    worker.save({"out": str(tmp_path / "int8.onnx")}, [])
+    saved = onnx.load(tmp_path / "int8.onnx")
+    assert [len(node.input) for node in saved.graph.node if node.op_type == "Conv"] == [2, 2, 2]  # no zeros are left
+    assert not [value.name for value in saved.graph.initializer if "bias" in value.name]
+
+
+def test_a_correction_that_helps_other_images_is_kept(tmp_path):
+    def shift(state):
+        held = next(value for value in state["int8"].graph.initializer if value.name == "y_zero_bias_quantized")
+        held.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(held) + np.int32(5000), held.name))
+
+    worker, judged, before = corrected(tmp_path, shift)
+    assert judged["after"] < 0.1 * judged["before"]
+    assert worker._state["int8"].SerializeToString() != before
