@@ -316,7 +316,7 @@ def how_rounded(gains: list[float], options: dict[str, Any]) -> str:
 
 
 def _corrected(worker: Worker, levels: int, options: dict[str, Any], context: StepContext) -> list[str]:
-    """Corrects the biases; without being asked to, only if other images' outputs have a smaller error. Returns notes."""
+    """Corrects the biases, unless asked to only if that makes the error of other images smaller; returns notes."""
     if not levels:
         return []
     largest = 0.0

@@ -38,8 +38,8 @@ def kept_in_float(
         target: The error that is sought; with none of the operators below it, the best that was measured is returned.
         most: The largest share of the multiply-adds in float.
         kept: Operators that are in float already; `error` is that of the rest.
-        lone: The operators that are left in int8 with only float around them: their conversions cost more than they save,
-            so they become float as well.
+        lone: The operators that are left in int8 with only float around them. They become float as well: the
+            conversions cost more than int8 saves.
         allowed: Whether a set of operators with a smaller error can be returned; it was measured before.
     """
     kept = list(kept)

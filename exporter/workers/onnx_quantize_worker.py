@@ -38,7 +38,6 @@ _COMPARED = 8  # images on which the quantized outputs are compared
 _SURVEYED = 3  # of them, for each operator alone
 _TARGET = 0.5  # of the error that is far off, with some operators in float
 _MOST_FLOAT = 0.5  # share of the multiply-adds in float
-_AGREEING = 0.995  # share of the pixels whose class int8 should not change
 _SAVED = 0.5  # share of the time that int8 saves, which float operators may cost
 _WHY_FLOAT = "ONNX Runtime takes no scales per channel of a grouped transposed convolution"
 _state: dict = {}
@@ -161,7 +160,11 @@ def _activations(model, chosen: set[str], *, with_outputs: bool) -> list[str]:
 def observe(arguments, arrays):
     """Counts one image's values in the histograms of the next draw.
 
-    `keep` is "kept" for an image that `correct` and comparisons use, "held" for one that `corrected` uses, or "". The first turn of the weights' rounding collects its inputs in the same run.
+    The first turn of the weights' rounding collects its inputs in the same run.
+
+    Args:
+        arguments: `keep` is "kept" for an image that corrections and comparisons use, "held" for one that only judges
+            corrections, or empty.
     """
     histograms = {name: parts[_state["seen"] % len(parts)] for name, parts in _state["parts"].items()}
     rounding = _state["rounding"]
@@ -243,15 +246,16 @@ def _separate() -> list[str]:
 
 
 def judge(_arguments, _arrays):
-    """Returns the share of the pixels of the kept images whose class int8 does not change, and calls for `survey`.
+    """Returns the share of the pixels of the kept images that keep their class, and the number of calls for `survey`.
 
     The share is None if no output has classes.
     """
     found = _state["comparison"].agreement(_state["int8"], _some(_state["kept"], _COMPARED))
-    if found is not None and found < _AGREEING and not _state["surveyed"]:
+    enough = found is None or found >= _state["arguments"]["agreement"]
+    if not enough and not _state["surveyed"]:
         _state["surveyed"] = _separate()
     left = [name for name in _state["surveyed"] if name not in _state["alone"]]
-    return {"agreement": found, "enough": found is None or found >= _AGREEING, "surveyed": len(left)}, []
+    return {"agreement": found, "enough": enough, "surveyed": len(left)}, []
 
 
 def survey(_arguments, _arrays):
@@ -331,7 +335,7 @@ def _disagreement(quantized: onnx.ModelProto) -> float:
     the squared error.
     """
     same = _state["comparison"].agreement(quantized, _some(_state["kept"], _COMPARED))
-    return ((1 - same) / (1 - _AGREEING)) ** 2
+    return ((1 - same) / (1 - _state["arguments"]["agreement"])) ** 2
 
 
 def _shares() -> dict[str, float]:

@@ -138,6 +138,7 @@ GIVEN = {
     "ends": 8,
     "draws": 1,
     "fallback": True,
+    "agreement": 0.995,
 }
 
 

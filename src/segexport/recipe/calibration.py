@@ -20,8 +20,9 @@ class Calibration(Frozen):
             the range whose 256 levels keep the most information (Migacz 2017).
         fallback: Whether to mend the export if the quantized outputs differ much from the float ones on calibration
             images: by the best of the other methods, by equalization, and by leaving those operators in float whose
-            int8 costs the outputs most. The last also if 0.5 % of the pixels change their class, as long as half of
-            the time that int8 saves is left.
+            int8 costs the outputs most.
+        agreement: With `fallback`, the share of the calibration images' pixels that should keep their class. More
+            operators stay float until it is reached, as long as half of the time that int8 saves is left. 0: none do.
         percentile: Percent of the observed values inside the range.
         images: Number of calibration images, spread over the data.
         draws: Number of disjoint parts of the images that give separate ranges; the lineage records the mean and the
@@ -42,6 +43,7 @@ class Calibration(Frozen):
 
     method: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     fallback: bool = True
+    agreement: float = Field(default=0.995, ge=0, lt=1)
     percentile: float = Field(default=99.99, gt=50, le=100)
     images: int = Field(default=32, ge=1)
     draws: int = Field(default=1, ge=1, le=16)

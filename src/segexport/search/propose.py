@@ -80,17 +80,19 @@ def precisions(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attemp
 def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Proposes glances at other calibration settings one at a time, then at all helpful ones together.
 
-    They change no time, so the nearest to the original is the best; `parts` screens it.
+    They change no time, so the nearest to the original is the best; `parts` screens it. From here on, the search
+    chooses which layers stay float, not the exporter.
     """
-    start = _plain_int8(points)
-    if start is None:
+    default = _plain_int8(points)
+    if default is None:
         return []
+    start = default.candidate.calibrated(agreement=0.0)
     singles = [
-        Attempt(candidate=start.candidate.calibrated(**{name: value}), stage="calibration", idea=idea, subject=name)
+        Attempt(candidate=start.calibrated(**{name: value}), stage="calibration", idea=idea, subject=name)
         for name, value, idea in _settings(space)
     ]
     most = RUNGS[-1]
-    plain = start.attempt.model_copy(update={"stage": "calibration"}).glance(most)
+    plain = Attempt(candidate=start, stage="calibration", idea="all int8").glance(most)
     wanted = halved(space, goal, singles, points)
     if not wanted or wanted[0].rung == "glance":
         return wanted
@@ -104,7 +106,7 @@ def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attem
     if len(helpful) > 1:
         changes = {name: getattr(single.candidate.calibrated_by, name) for name, single in helpful.items()}
         words = ", ".join(single.idea for single in helpful.values())
-        together = Attempt(candidate=start.candidate.calibrated(**changes), stage="calibration", idea=words)
+        together = Attempt(candidate=start.calibrated(**changes), stage="calibration", idea=words)
         left.append(together.glance(most))
     return left
 
@@ -305,7 +307,7 @@ def _dearest_first(space: Space, points: Sequence[Trial]) -> list[tuple[str, ...
 def _mixed(space: Space, start: Candidate, floats: Collection[str], stage: str, why: str) -> Attempt:
     names = tuple(layer.name for layer in space.layers if layer.name in floats)
     words = f"{len(names)} of {len(space.layers)} layers float: {why}"
-    return Attempt(candidate=start.calibrated(float_nodes=names), stage=stage, idea=words)
+    return Attempt(candidate=start.calibrated(float_nodes=names, agreement=0.0), stage=stage, idea=words)
 
 
 def _calibration_words(candidate: Candidate) -> str:
