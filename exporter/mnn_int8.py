@@ -16,8 +16,8 @@ from segexport.exporter.unquantized_onnx import unquantized_onnx
 from segexport.pipeline.step import StepContext
 
 _PRODUCTS = ("Conv",)  # MNN 3.6.1 cannot read the int8 matrix products that it writes
-# On x86, MNN 3.6.1 ignores the sign in int8 max pooling, and computes int8 averages wrongly.
-_FLOAT_OPERATORS = ("MaxPool", "AveragePool", "GlobalAveragePool")
+# On x86, MNN 3.6.1 ignores the sign in int8 max pooling, and computes int8 averages and ReLUs of sums wrongly.
+_FLOAT_OPERATORS = ("MaxPool", "AveragePool", "GlobalAveragePool", "Relu")
 _LOWEST, _HIGHEST = -128, 127
 
 

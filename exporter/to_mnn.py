@@ -29,7 +29,7 @@ class ToMnn:
     """Converts ONNX to `model.mnn` with MNN's converter."""
 
     kind = "to_mnn"
-    version = "1"
+    version = "2"
     accepts = Format.ONNX
     produces = Format.MNN
     needs = ("MNN",)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+_PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "HardSigmoid", "Abs")
 _OF_ALL_INPUTS = ("Concat", "Add", "Mul", "Max")
 _KEEPS_SIGN = (
@@ -30,6 +31,7 @@ def unquantize(arguments, _arrays):
     Args:
         onnx, out: Files.
         float_operators: Types of operators that must neither read nor write integers: a `Max` is added on either side.
+            A ReLU right after a product is a part of it.
 
     Returns:
         tensors: Rounded activation -> scale, zero point, and bounds of its integers.
@@ -40,6 +42,11 @@ def unquantize(arguments, _arrays):
     constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
     tensors, floats, scales, renamed, nodes, positive = {}, {}, {}, {}, [], set()
+
+    def is_float(node) -> bool:
+        fused = node.op_type == "Relu" and node.input[0] in makers and makers[node.input[0]].op_type in _PRODUCTS
+        return node.op_type in arguments["float_operators"] and not fused
+
     for node in graph.node:
         if node.op_type == "QuantizeLinear":
             zero = constants[node.input[2]]
@@ -47,7 +54,7 @@ def unquantize(arguments, _arrays):
             name = renamed.get(node.input[0], node.input[0])
             rounded = [constants[node.input[1]].item(), zero.item(), int(bounds.min), int(bounds.max)]
             kept = _clamped(name, rounded, makers, nodes, positive, constants)
-            if kept == name and name in makers and makers[name].op_type in arguments["float_operators"]:
+            if kept == name and name in makers and is_float(makers[name]):
                 kept = _copied(name, rounded, constants, nodes)
             tensors[kept] = rounded
             if rounded[1] == rounded[2]:
@@ -60,7 +67,7 @@ def unquantize(arguments, _arrays):
         else:
             for index, name in enumerate(node.input):
                 node.input[index] = renamed.get(name, name)
-                if node.op_type in arguments["float_operators"] and node.input[index] in tensors:
+                if is_float(node) and node.input[index] in tensors:
                     copy = _copied(node.input[index], tensors[node.input[index]], constants, nodes)
                     positive.update([copy] if node.input[index] in positive else [])
                     node.input[index] = copy
@@ -84,7 +91,7 @@ def _clamped(name: str, rounded: list, makers: dict, nodes: list, positive: set[
         return name
     clamped = f"{name}.clamped"
     if not any(clamped in node.output for node in nodes):
-        fused = name in makers and makers[name].op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")
+        fused = name in makers and makers[name].op_type in _PRODUCTS
         given = [name] if fused else [name, f"{clamped}.zero"]
         constants.update({} if fused else {f"{clamped}.zero": np.zeros((), np.float32)})
         nodes.append(helper.make_node("Relu" if fused else "Max", given, [clamped], name=clamped))

@@ -106,6 +106,40 @@ def test_int8_computes_with_our_ranges_and_weights(workshop, source):
     assert audit.operators["fp32"]["Convolution"] == 1  # the one that gives the scores
 
 
+def residual() -> Program:
+    """Two blocks whose sums go through a ReLU of their own; a convolution and the next sum read it."""
+    random, graph = np.random.default_rng(5), Graph()
+    convolution = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
+    convolution |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+
+    def convolved(value: str, given: int, made: int) -> str:
+        weight = graph.param(random.normal(0, 0.1, (made, given, 3, 3)).astype(np.float32))
+        return graph.op("conv2d", {"Input": value, "Filter": weight}, (1, made, 32, 32), slot="Output", **convolution)
+
+    value = convolved(graph.feed(1, 3, 32, 32), 3, 16)
+    for _ in range(2):
+        added = {"X": convolved(value, 16, 16), "Y": convolved(value, 16, 16)}
+        value = graph.op("elementwise_add", added, (1, 16, 32, 32), axis=-1)
+        value = graph.op("relu", {"X": value}, (1, 16, 32, 32))
+    added = {"X": convolved(convolved(value, 16, 16), 16, 16), "Y": value}
+    value = graph.op("relu", {"X": graph.op("elementwise_add", added, (1, 16, 32, 32), axis=-1)}, (1, 16, 32, 32))
+    return graph.program(value)
+
+
+def test_int8_of_a_sum_with_its_own_relu_is_right(workshop):
+    """MNN 3.6.1 computes a ReLU of integers wrongly, unless it is a convolution's."""
+    floats = workshop.made(make_step("to_onnx", {}), workshop.imported(residual(), "residual"))
+    quantized = workshop.made(make_step("onnx_int8", {"agreement": 0.0}), floats)
+    made = workshop.made(make_step("to_mnn", {}), quantized)
+    assert "int8: 6 of 7 quantized products keep weights and scales" in made.manifest.lineage[-1].notes
+    inputs = [made_inputs(floats.manifest, 3)]
+    ((exact,),), ((ours,),), ((found,),) = (
+        outputs_of(one, runtime, inputs, StepContext())
+        for one, runtime in ((floats, OnnxRuntime()), (quantized, OnnxRuntime()), (made, MnnRuntime()))
+    )
+    assert np.abs(found - exact).mean() <= 1.2 * np.abs(ours - exact).mean()
+
+
 def test_what_is_int8_is_no_other_precision(workshop, source):
     quantized = workshop.made(make_step("onnx_int8", {}), source)
     with pytest.raises(UnsupportedModelError, match="fp16"):
