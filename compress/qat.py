@@ -76,7 +76,8 @@ class Qat(Finetune):
         return replace(context, data=replace(data, entries=entries, labels=None), validation=None)
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        plain = self.params.calibration.model_copy(update={"rounding": "nearest"})  # training does its own rounding
+        changes = {"rounding": "nearest", "agreement": 0.0}  # training does its own rounding, and mends what it loses
+        plain = self.params.calibration.model_copy(update=changes)
         found = where_it_rounds(source, plain, context)
         self._notes = found.notes
         own = {role: str(source.file(role)) for role in ("model", "params")}

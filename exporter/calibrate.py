@@ -30,7 +30,7 @@ class Calibrate:
     """Observes activation ranges and writes them to `ranges.json` beside the unchanged program."""
 
     kind = "calibrate"
-    version = "2"
+    version = "3"
     accepts = Format.PADDLE
     produces = Format.PADDLE
     needs = ("paddle2onnx", "onnx", "onnxruntime")
@@ -48,7 +48,8 @@ class Calibrate:
             UnsupportedModelError: As `where_it_rounds`, or the program is already quantized.
         """
         require_float(source, "calibration")
-        found = where_it_rounds(source, self.params.model_copy(update={"rounding": "nearest"}), context)
+        changes = {"rounding": "nearest", "agreement": 0.0}  # ranges of all that can be int8
+        found = where_it_rounds(source, self.params.model_copy(update=changes), context)
         graph = program.read(source.file("model"), source.file("params"))
         files = (file_entry(out_dir, path.name, role) for role, path in zip(_ROLES, graph.write(out_dir), strict=True))
         lineage = lineage_entry(self, context.key, found.notes, found.calibrated_on)
@@ -71,6 +72,7 @@ class Rounding(NamedTuple):
             BatchNorm scale has the opposite sign.
         notes: Notes for the lineage.
         calibrated_on: Statistics of the calibration images, if there was a calibration.
+        floats: Outputs of the convolutions that the export leaves in float.
         matrices: Output of a product with a matrix of weights -> integer weights (in, out), in the same way.
     """
 
@@ -80,6 +82,7 @@ class Rounding(NamedTuple):
     notes: tuple[str, ...]
     calibrated_on: ImageStatistics | None = None
     matrices: Mapping[str, np.ndarray] = MappingProxyType({})
+    floats: frozenset[str] = frozenset()
 
 
 def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: StepContext) -> Rounding:
@@ -99,6 +102,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     names, convolutions = onnx_to_program(graph, nodes), onnx_convolutions(graph, nodes)
     ranges = done.ranges.renamed(names)
     weights = frozenset(convolutions[name] for name in done.chosen if name in convolutions)
+    floats = frozenset(output for name, output in convolutions.items() if name not in done.chosen)
     if not ranges.tensors or not weights:
         raise UnsupportedModelError(
             f"{len(ranges.tensors)} tensors and {len(weights)} convolutions of this program are int8 in its export",
@@ -115,4 +119,4 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
     notes += (note for note in done.notes if is_warning(note))
-    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on, matrices)
+    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on, matrices, floats)

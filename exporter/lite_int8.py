@@ -52,7 +52,7 @@ def with_int8_arithmetic(program: Program, ranges: Ranges, weights: Weights | No
 
 
 def with_whole_weights(
-    program: Program, whole: Mapping[str, np.ndarray], rounded: Collection[str] = ()
+    program: Program, whole: Mapping[str, np.ndarray], floats: Collection[str] = ()
 ) -> tuple[Program, Weights]:
     """Returns a copy with rounded filters, and the magnitudes that 127 steps of each filter represent.
 
@@ -62,15 +62,13 @@ def with_whole_weights(
     Args:
         program: Not modified.
         whole: Convolution output -> integer weights, in steps of each channel's largest magnitude.
-        rounded: Outputs of the convolutions that compute in int8; empty: all.
+        floats: Outputs of the convolutions that stay float.
     """
     changed = program.copy()
     magnitudes = {}
     for op in changed.ops:
         held, output = op.input("Filter") or "", op.output("Output") or ""
-        if op.type not in _QUANTIZED or held in magnitudes or held not in changed.params:
-            continue
-        if rounded and output not in rounded:
+        if op.type not in _QUANTIZED or held in magnitudes or held not in changed.params or output in floats:
             continue
         value, steps = changed.params[held], whole.get(output)
         magnitudes[held] = _weight_limits(value, None)

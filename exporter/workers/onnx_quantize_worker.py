@@ -59,21 +59,23 @@ def begin(arguments, _arrays):
     elif arguments["equalize"]:
         pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
+    outputs = {}
     if arguments["bias_correction"] is not False:
         add_missing_biases(model, chosen)
+        convolutions = [node for node in model.graph.node if node.op_type in CORRECTED and node.name in chosen]
+        outputs = {node.name: node.output[0] for node in convolutions}
     with_outputs = not arguments["inputs_only"]
     names = [name for name in _activations(model, chosen, with_outputs=with_outputs) if name not in arguments["ranges"]]
     images = arguments["images"] if arguments["rounding"] == "compensated" else 0
     bits, ends = arguments["weight_bits"], arguments["ends"]
     rounding = WeightRounding(model, chosen, images, bits, ends) if images or bits < 8 else None
     seen_by_layers = [name for turn in range(len(rounding.turns)) for name in rounding.wanted(turn)] if rounding else []
-    session = observing(model, [*names, *seen_by_layers])
+    session = observing(model, [*names, *seen_by_layers, *outputs.values()])
     _state.update(
         arguments=arguments, model=model, chosen=chosen, session=session, seen=0, notes=notes, rounding=rounding
     )
     _state["parts"] = {name: [Histogram() for _ in range(max(2, arguments["draws"]))] for name in names}
-    outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
-    _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
+    _state["outputs"] = outputs
     _state.update(means={}, kept=[], held=[], found={}, alone={}, surveyed=[], float=[])
     _state["comparison"] = OutputComparison(model, arguments["axes"])
     return {"tensors": len(names), "pairs": len(pairs)}, []
@@ -169,12 +171,13 @@ def observe(arguments, arrays):
     histograms = {name: parts[_state["seen"] % len(parts)] for name, parts in _state["parts"].items()}
     rounding = _state["rounding"]
     seen_by_layers = rounding.wanted(0) if rounding is not None else []
-    values, finite = _values(list(dict.fromkeys([*histograms, *seen_by_layers])), arrays), True
+    corrected_outputs = _state["outputs"].values() if arguments["keep"] == "kept" else ()
+    values, finite = _values(list(dict.fromkeys([*histograms, *seen_by_layers, *corrected_outputs])), arrays), True
     for name, value in values.items():
         if name in histograms:
             finite &= histograms[name].add(value)
     if finite and arguments["keep"]:
-        if arguments["keep"] == "kept" and _state["arguments"]["bias_correction"] is not False:
+        if arguments["keep"] == "kept":
             for node, out in _state["outputs"].items():
                 _state["means"][node] = _state["means"].get(node, 0.0) + channel_means(values[out])
         path = os.path.join(_state["arguments"]["scratch"], f"{_state['seen']}.npz")

@@ -260,7 +260,8 @@ def test_paddle_lite_runs_in_int8_from_the_same_ranges(trained, tmp_path):
 
 
 def test_paddle_lite_calibrates_where_no_ranges_are(trained, tmp_path):
-    step = ToPaddleLite(ToPaddleLite.Params(precision=Precision.INT8, calibration=Calibration(images=3)))
+    calibration = Calibration(images=3, agreement=0.0)
+    step = ToPaddleLite(ToPaddleLite.Params(precision=Precision.INT8, calibration=calibration))
     assert step.uses_data
     with pytest.raises(InputError, match="needs images, and none are given"):
         made(step, trained["fp32"], tmp_path / "none", StepContext())

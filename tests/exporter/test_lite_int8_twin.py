@@ -114,7 +114,7 @@ def test_a_convolution_that_stays_float_is_not_rounded_with_its_neighbour() -> N
     program = graph.program(graph.op("elementwise_add", {"X": outs[0], "Y": outs[1]}, DIMS, axis=-1))
     ranges = Ranges(tensors={shared: Grid(scale=9.0 / 127, zero_point=128)})
     whole, plain = (op.output("Output") or "" for op in program.ops if op.type == "conv2d")
-    rounded, magnitudes = with_whole_weights(program, {}, {whole})
+    rounded, magnitudes = with_whole_weights(program, {}, {plain})
     for made, told in (with_int8_arithmetic(rounded, ranges, magnitudes), with_int8_marks(rounded, ranges, magnitudes)):
         assert told == ["int8: 1 of 2 convolutions have a range for their input"]
         takes = {op.output("Output"): op.input("Input") for op in made.ops if op.type == "conv2d"}
