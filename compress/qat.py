@@ -28,7 +28,7 @@ class Qat(Finetune):
     """
 
     kind = "qat"
-    version = "2"
+    version = "3"
     needs = ("paddle", "paddle2onnx", "onnx", "onnxruntime")
     worker = _WORKER
 

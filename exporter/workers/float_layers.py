@@ -32,11 +32,11 @@ def kept_in_float(
 
     Args:
         alone: Operator -> the outputs' error if only it is quantized.
-        shares: Operator -> its share of the model's multiply-adds.
+        shares: Operator -> its share of the model's cost: of the multiply-adds, or of the weights if that is larger.
         error: The outputs' error if all operators are quantized.
         measured: The outputs' error with these operators in float.
         target: The error that is sought; with none of the operators below it, the best that was measured is returned.
-        most: The largest share of the multiply-adds in float.
+        most: The largest share of the cost in float.
         kept: Operators that are in float already; `error` is that of the rest.
         lone: The operators that are left in int8 with only float around them. They become float as well: the
             conversions cost more than int8 saves.

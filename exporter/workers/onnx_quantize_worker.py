@@ -298,14 +298,15 @@ def keep_float(arguments, _arrays):
         _, int8, mixed = times[tuple(names)] = time_ratios(models, stored(_state["kept"][0]))
         return mixed <= 1 - _SAVED * (1 - int8)
 
-    shares, before = _shares(), error_of(_state["int8"])
+    (work, weights), before = _shares(), error_of(_state["int8"])
+    costs = {name: max(work[name], weights[name]) for name in work}
     options = {"target": 1.0, "allowed": fast_enough} if agreeing else {"target": _TARGET}
     options |= {"most": _MOST_FLOAT, "kept": _state["float"], "lone": lambda names: _lone(without(names))}
-    names, error = kept_in_float(_state["alone"], shares, before, measured, **options)
+    names, error = kept_in_float(_state["alone"], costs, before, measured, **options)
     if error < before:
         _state["chosen"], _state["int8"] = tried[tuple(names)]
         _state["float"] = names
-    found = {"share": sum(shares[name] for name in names), "before": before, "error": error}
+    found = {"share": sum(work[name] for name in names), "before": before, "error": error}
     return {**_answer(), **found, "float": names, "mended": error < before, "times": times.get(tuple(names))}, []
 
 
@@ -341,8 +342,8 @@ def _disagreement(quantized: onnx.ModelProto) -> float:
     return ((1 - same) / (1 - _state["arguments"]["agreement"])) ** 2
 
 
-def _shares() -> dict[str, float]:
-    """Each surveyed operator's share of the multiply-adds of all of them; 0 for those without weights."""
+def _shares() -> tuple[dict[str, float], dict[str, float]]:
+    """Each surveyed operator's share of the multiply-adds of all of them, and of their weights; 0 without weights."""
     nodes = {node.name: node for node in _state["model"].graph.node}
     weights = {value.name: tuple(value.dims) for value in _state["model"].graph.initializer}
     products = [name for name in _state["surveyed"] if nodes[name].op_type in PRODUCTS]
@@ -351,7 +352,7 @@ def _shares() -> dict[str, float]:
     del seen.graph.output[:]
     seen.graph.output.extend(onnx.ValueInfoProto(name=nodes[name].output[0]) for name in products)
     values = run(session_of(seen), stored(_state["kept"][0])) if products else []
-    counts = dict.fromkeys(_state["surveyed"], 0.0)
+    counts, sizes = dict.fromkeys(_state["surveyed"], 0.0), dict.fromkeys(_state["surveyed"], 0.0)
     for name, value in zip(products, values, strict=True):
         shape = weights.get(nodes[name].input[1], ())
         if nodes[name].op_type in ("Conv", "Gemm"):
@@ -359,6 +360,11 @@ def _shares() -> dict[str, float]:
         else:  # (in, out) of a matrix product; 1 for one without weights, whose depth is not known here
             each = float(np.prod(shape)) / max(shape[1] if len(shape) > 1 else 1, 1)
         counts[name] = value.size * max(each, 1.0)
+        sizes[name] = float(np.prod(shape)) if shape else 0.0
+    return _of_whole(counts), _of_whole(sizes)
+
+
+def _of_whole(counts: dict[str, float]) -> dict[str, float]:
     whole = max(sum(counts.values()), 1.0)
     return {name: count / whole for name, count in counts.items()}
 
