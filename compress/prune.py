@@ -21,8 +21,8 @@ from segexport.compress.cost import macs, parameters
 from segexport.errors import InputError, OptionError
 from segexport.exporter.program import Program
 
-Criterion = Literal["l1", "fpgm", "saliency", "fisher"]
-MEASURED = frozenset({"fisher"})
+Criterion = Literal["l1", "fpgm", "saliency", "fisher", "redundancy"]
+MEASURED = frozenset({"fisher", "redundancy"})
 """Criteria whose scores per unit are measured on images."""
 
 Widths = Literal["uniform", "global", "isomorphic"]
@@ -79,7 +79,7 @@ def prune(
         criterion: `l1`: the weights' absolute sum (Li et al., ICLR 2017, section 3.1). `fpgm`: the distance to all
             other filters, which removes those nearest to the geometric median (He et al., CVPR 2019, section 3.3).
             `saliency`: the sum of given scores, e.g. weight times gradient (Molchanov et al., CVPR 2019, equation 8).
-            Those of `MEASURED`: given scores per unit, of `fisher`.
+            Those of `MEASURED`: given scores per unit, of `fisher` or `redundancy`.
         saliency: For `saliency`: a score per weight, in the parameter's shape.
         scores: For criteria in `MEASURED`: for each group of the graph a score per unit.
         align: The remaining channels are a multiple of this if the group is at least that wide.

@@ -20,6 +20,7 @@ from segexport.compress.fisher import fisher
 from segexport.compress.prune import Pruned, Width, prune, prune_to_budgets, remove
 from segexport.compress.prune_job import PruneOptions
 from segexport.compress.reconstruct import kept_rows, reconstruct
+from segexport.compress.redundancy import redundancy
 from segexport.compress.saliency import saliency
 from segexport.exporter.program import Program
 
@@ -47,7 +48,8 @@ class Scored:
         self.graph: ChannelGraph = analyze(program)
         self.options = options
         self._saliency = saliency(program, batches) if options.criterion == "saliency" else None
-        self._scores = fisher(self.graph, batches) if options.criterion == "fisher" else None
+        measured = {"fisher": fisher, "redundancy": redundancy}.get(options.criterion)
+        self._scores = measured(self.graph, batches) if measured else None
 
     def to_ratio(self, ratio: Goal) -> Pruned:
         options = self.options

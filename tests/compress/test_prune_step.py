@@ -48,7 +48,7 @@ def test_targets_are_met(artifact, segmenter, params, cost, tmp_path):
 
 @pytest.mark.parametrize(
     ("criterion", "widths"),
-    [("fisher", "uniform"), ("fisher", "global"), ("l1", "isomorphic"), ("fisher", "isomorphic")],
+    [("fisher", "uniform"), ("fisher", "global"), ("l1", "isomorphic"), ("redundancy", "isomorphic")],
 )
 def test_images_decide_in_stages(criterion, widths, artifact, segmenter, context, tmp_path):
     program, report = pruned(
