@@ -9,8 +9,9 @@
 trained again, an interrupted one resumes; FOLDER keeps them all. `measure` runs truth_table.py on what is there: mIoU
 on CamVid val (one drive, not in train), agreement, size and time of every target and precision. Rows that the results
 have are kept, and then published. `publish` writes the rows as `measured.json`, which `segexport recommend` reads, and
-docs/which-network.html. The networks have PaddleSeg's smallest published backbones, UNet a quarter of its width; none
-has pretrained weights, so the mIoU of a row is that of a short training, not that of its architecture.
+docs/which-network.html. The networks have PaddleSeg's smallest published backbones, UNet and OCRNet's head a quarter of
+their width; none has pretrained weights, so the mIoU of a row is that of a short training, not that of its
+architecture.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ NETWORKS: dict[str, list[str]] = {
     "unet_small": ["UNet", "--width", "0.25"],
     "ocrnet_hrnet_w18_small": [
         *("OCRNet", "--backbone", "HRNet_W18_Small_V1", "--option", "backbone_indices=[0]"),
+        *("--option", "ocr_mid_channels=128", "--option", "ocr_key_channels=64"),
     ],
 }  # fmt: skip
 
