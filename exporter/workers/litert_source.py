@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from worker_host import WorkerFailure
 
-_LARGEST_FOLDED = 1 << 22  # most elements of a constant that is computed here
+_LARGEST_FOLDED = 1 << 22  # most elements of a constant that is computed here of smaller ones
 _TO_SIGNED = 128  # subtracted from ONNX's unsigned integers for LiteRT
 
 
@@ -143,9 +143,11 @@ def _fold(node, constants: dict, opset: int) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     found = ReferenceEvaluator(model).run(None, {name: constants[name] for name in node.input if name})
+    held = max((constants[name].size for name in node.input if name), default=0)
+    largest = max(_LARGEST_FOLDED, held)
     for name, value in zip(node.output, found, strict=True):
         value = np.asarray(value)
-        if value.size > _LARGEST_FOLDED:
+        if node.op_type != "Constant" and value.size > largest:
             raise WorkerFailure(f"{node.op_type} ({name}) makes a constant of {value.size} numbers")
         constants[name] = value
 

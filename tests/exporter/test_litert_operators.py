@@ -271,6 +271,21 @@ def test_an_operator_computes_what_onnx_says(name, tmp_path, litert):
     np.testing.assert_allclose(found, last(expected), rtol=1e-4, atol=2e-5)
 
 
+def test_a_large_weight_may_be_a_constant_in_another_order(tmp_path, litert):
+    from onnx import helper, numpy_helper
+
+    weight = noise(600_000, 8)
+    nodes = [
+        helper.make_node("Constant", [], ["held"], value=numpy_helper.from_array(weight)),
+        helper.make_node("Transpose", ["held"], ["w"], perm=[1, 0]),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=1),
+        helper.make_node("MatMul", ["mean", "w"], ["y"]),
+    ]
+    file, x = model_of(tmp_path, nodes, {}), noise(*IMAGE)
+    (expected,), (found,) = by_onnxruntime(file, x), litert.outputs(litert.written(file), last(x))
+    np.testing.assert_allclose(found, last(expected), rtol=1e-3, atol=1e-4)
+
+
 COMPUTED: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "1x1": ((5, 4, 1, 1), {}),
     "1x1, stride": ((5, 4, 1, 1), {"strides": [2, 2]}),
