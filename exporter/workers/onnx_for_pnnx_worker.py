@@ -20,6 +20,7 @@ def prepare(arguments, _arrays):
     shapes = {value.name: _dims(value) for value in values}
     changed = _state_sizes(model.graph, shapes) + _repeat_without_tile(model.graph, shapes)
     changed += _resize_by_corners(model.graph, shapes) + _gather_by_slices(model.graph, shapes)
+    changed += _sum_by_means(model.graph, shapes)
     for node in model.graph.node:
         if node.op_type == "Resize":
             _drop_idle(node)
@@ -170,6 +171,34 @@ def _runs(places: np.ndarray) -> list[tuple[int, int]]:
     """Start and end of each run of neighbours in a list of places."""
     ends = np.flatnonzero(np.diff(places) != 1) + 1
     return [(int(run[0]), int(run[-1]) + 1) for run in np.split(places, ends)]
+
+
+def _sum_by_means(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
+    """Replaces each `ReduceSum` by a mean times a count: pnnx omits the axes, which are an input, and nothing is added.
+
+    A mean has its axes as an attribute up to opset 17.
+    """
+    constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+    nodes, changed = [], 0
+    for node in graph.node:
+        axes = constants.get(node.input[1]) if node.op_type == "ReduceSum" and len(node.input) > 1 else None
+        before = shapes.get(node.input[0], []) if axes is not None else []
+        taken = [int(axis) % len(before) for axis in axes.reshape(-1)] if before else []
+        count = int(np.prod([before[axis] for axis in taken]))
+        if not taken or not count:
+            nodes.append(node)
+            continue
+        changed += 1
+        (value, _), (made,) = node.input, node.output
+        kept = next((attribute.i for attribute in node.attribute if attribute.name == "keepdims"), 1)
+        graph.initializer.append(numpy_helper.from_array(np.array(count, np.float32), f"{made}.count"))
+        nodes += [
+            helper.make_node("ReduceMean", [value], [f"{made}.mean"], node.name, axes=taken, keepdims=kept),
+            helper.make_node("Mul", [f"{made}.mean", f"{made}.count"], [made], f"{made}.sum"),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed
 
 
 def _drop_idle(node: NodeProto) -> None:

@@ -259,6 +259,17 @@ def test_a_constant_list_of_places_is_gathered(workshop, source, tmp_path, place
     require_equal(workshop, ended(source, tmp_path / "gather", [node], shape, places=places))
 
 
+@pytest.mark.parametrize("axes", [[1], [2], [-1, -2]])
+def test_a_sum_along_axes(workshop, source, tmp_path, axes):
+    from onnx import helper
+
+    shape = tuple(
+        1 if one in (np.array(axes) % 4) else size for one, size in enumerate(source.manifest.outputs[0].shape)
+    )
+    node = helper.make_node("ReduceSum", ["whole", "axes"], [""], "sum", keepdims=1)
+    require_equal(workshop, ended(source, tmp_path / "sum", [node], shape, axes=axes))
+
+
 @pytest.mark.parametrize("bins", [(1, 1), (4, 3)])
 def test_an_adaptive_maximum_without_its_places(workshop, bins):
     graph, made = Graph(), (1, 4, *bins)
