@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ def allocate(
     align: int = 8,
     least_kept: float = 0.0,
     classes: Sequence[int] | None = None,
+    per_cost: bool = True,
 ) -> np.ndarray:
     """Selects the units to remove so that every cost meets its budget with little loss of importance.
 
@@ -33,9 +34,11 @@ def allocate(
         align: The remaining channels are a multiple of this if the group is at least that wide.
         least_kept: Smallest fraction of units that a group keeps: the sum of scores underestimates the loss from
             removing nearly all of a layer.
-        classes: For each group the number of its class. Scores are then compared only within a class, unit by unit,
-            and all classes lose the same fraction of their units, as far as `align` and `least_kept` let them: Fang et
-            al., Isomorphic Pruning (ECCV 2024), section 3.3.
+        classes: For each group the number of its class. Scores are then compared only within a class, and all classes
+            lose the same fraction of their units, as far as `align` and `least_kept` let them: Fang et al., Isomorphic
+            Pruning (ECCV 2024), section 3.3.
+        per_cost: Whether scores are losses, to be weighed against the saved cost. False: with `classes`, the loss per
+            unit counts, whatever it saves.
 
     Returns:
         Roots of the removed units, sorted, for `cut`.
@@ -43,7 +46,7 @@ def allocate(
     Raises:
         InputError: A budget is out of reach.
     """
-    return _Allocation(graph, importance, budgets, align, least_kept, classes).removed()
+    return _Allocation(graph, importance, budgets, align, least_kept, classes, per_cost).removed()
 
 
 class _Allocation:
@@ -55,6 +58,7 @@ class _Allocation:
         align: int,
         least_kept: float,
         classes: Sequence[int] | None,
+        per_cost: bool,
     ) -> None:
         self.graph, self.budgets = graph, budgets
         self.costs = {what: ChannelCost(graph, what) for what in budgets}
@@ -67,12 +71,14 @@ class _Allocation:
             for scores, index in zip(importance, self.order, strict=True)
         ]
         self.stops = [_widths(len(group.units), group.step(align), least_kept) for group in graph.groups]
-        self.classes = classes
+        self.classes, self.per_cost = classes, per_cost
 
     def removed(self) -> np.ndarray:
         before: list[tuple[int, int]] = []
         while over := self._over_budget():
-            offers = self._offers(over) if self.classes is None else self._offers_of_classes(self.classes)
+            offers = self._offers(over)
+            if self.classes is not None:
+                offers = self._of_classes(self.classes, offers)
             if not offers:
                 what = over[0]
                 least = self.costs[what].at(self.kept) / self.whole[what]
@@ -103,32 +109,30 @@ class _Allocation:
             if self.costs[what].at(self.kept) > ratio * self.whole[what] * (1 + 1e-9)
         ]
 
-    def _narrower(self) -> Iterator[tuple[int, int, float]]:
-        """Yields (group, its next narrower width, the loss of importance)."""
+    def _offers(self, over: Sequence[Cost]) -> list[tuple[float, int, int]]:
+        """Returns (loss per saved cost or per unit, group, the next narrower width) of every group."""
+        offers = []
         for group, kept in enumerate(self.kept):
             width = next((width for width in self.stops[group] if width < kept), None)
-            if width is not None:
-                units, sums = self.units[group], self.sums[group]
-                yield group, width, float(sums[units - width] - sums[units - kept])
-
-    def _offers(self, over: Sequence[Cost]) -> list[tuple[float, int, int]]:
-        """Returns (loss per saved cost, group, width) of every group."""
-        offers = []
-        for group, width, loss in self._narrower():
+            if width is None:
+                continue
             saved = sum(self.costs[what].saved(self.kept, group, width) / self.whole[what] for what in over)
+            loss = self.sums[group][self.units[group] - width] - self.sums[group][self.units[group] - kept]
             if saved > 0:
-                offers.append((loss / saved, group, width))
+                offers.append((float(loss) / (saved if self.per_cost else kept - width), group, width))
         return offers
 
-    def _offers_of_classes(self, classes: Sequence[int]) -> list[tuple[float, int, int]]:
-        """Returns (lost fraction of the class, group, width) of each class's group with the smallest loss per unit.
+    def _of_classes(
+        self, classes: Sequence[int], offers: Sequence[tuple[float, int, int]]
+    ) -> list[tuple[float, int, int]]:
+        """Returns (lost fraction of the class, group, width) for the best offer of each class.
 
         The fraction counts half of the offer, so that a class of few blocks loses the nearest number of them.
         """
         best: dict[int, tuple[float, int, int]] = {}
-        for group, width, loss in self._narrower():
-            offer = (loss / (self.kept[group] - width), group, width)
-            best[classes[group]] = min(offer, best.get(classes[group], offer))
+        for offer in offers:
+            number = classes[offer[1]]
+            best[number] = min(offer, best.get(number, offer))
         units, kept = _sums(classes, self.units), _sums(classes, self.kept)
         return [
             (1 - (kept[number] - (self.kept[group] - width) / 2) / units[number], group, width)

@@ -117,7 +117,8 @@ def prune_to_budgets(
         graph: The analysis of the program.
         budgets: Cost -> fraction that may remain.
         widths: `uniform`: every group loses the same fraction. `global`: groups with high cost and low importance lose
-            most. `isomorphic`: every class of isomorphic groups loses the same fraction, its least important channels.
+            most. `isomorphic`: every class of isomorphic groups loses the same fraction, its least important channels;
+            with `fisher` those with the smallest loss per saved cost.
         criterion, saliency, scores, align: As for `prune`.
         least_kept: For `global` and `isomorphic`: smallest fraction of units that a group keeps.
 
@@ -131,7 +132,9 @@ def prune_to_budgets(
         )
     worth = importances(graph, criterion, saliency=saliency, scores=scores)
     classes = isomorphic_classes(graph) if widths == "isomorphic" else None
-    return remove(graph, allocate(graph, worth, budgets, align=align, least_kept=least_kept, classes=classes))
+    per_cost = criterion == "fisher"  # the others rank channels, but do not estimate a loss
+    gone = allocate(graph, worth, budgets, align=align, least_kept=least_kept, classes=classes, per_cost=per_cost)
+    return remove(graph, gone)
 
 
 def remove(graph: ChannelGraph, gone: np.ndarray) -> Pruned:

@@ -88,9 +88,24 @@ def test_within_a_class_the_least_important_units_go_whatever_their_group(separa
     graph, classes = separable
     scores = [np.arange(float(len(group.units))) for group in graph.groups]
     scores[0] += 100  # all of the first filters matter more than any of the second ones
-    kept = kept_of(graph, allocate(graph, scores, {"macs": 0.6}, align=1, classes=classes))
+    kept = kept_of(graph, allocate(graph, scores, {"macs": 0.6}, align=1, classes=classes, per_cost=False))
     assert kept[0] == 16
     assert kept[1] < 32
+
+
+def test_a_loss_is_weighed_against_what_it_saves_within_a_class(separable):
+    """One of the second block's channels costs 24 + 25 + 2 products per pixel, one of the first 32 + 9 + 16."""
+    graph, classes = separable
+    scores = [np.ones(len(group.units)) for group in graph.groups]
+    scores[3] *= 0.99  # matters less, but saves less still
+    per_cost, per_unit = (
+        kept_of(graph, allocate(graph, scores, {"macs": 0.9}, align=1, classes=classes, per_cost=way))
+        for way in (True, False)
+    )
+    assert per_cost[2] < 24
+    assert per_cost[3] == 16
+    assert per_unit[2] == 24
+    assert per_unit[3] < 16
 
 
 def test_a_class_of_few_blocks_loses_the_nearest_number(separable):
