@@ -41,7 +41,10 @@ def stamp() -> dict[str, Any]:
 
 
 def _portable(argument: str) -> str:
-    """Removes this machine's folders: a path relative to the repository, or its last two parts."""
+    """Removes this machine's folders, also from NAME=PATH: a path relative to the repository, or its last two parts."""
+    name, equals, value = argument.partition("=")
+    if equals and Path(value).is_absolute():
+        return name + equals + _portable(value)
     path = Path(argument)
     if not path.is_absolute():
         return argument
