@@ -20,6 +20,7 @@ target. Models that were not reached are in it as not run. Shards (`--shard 2/4`
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import tempfile
 import time
@@ -175,7 +176,8 @@ def _contradicts(said: Sequence[TargetSupport], *, exists: bool) -> bool:
 
 
 def _said(error: SegexportError) -> str:
-    return " | ".join(part for part in (error.what, error.cause) if part)[:400]
+    said = " | ".join(part for part in (error.what, error.cause) if part)
+    return re.sub(r"\S*/objects/\S+: ", "", said)[:400]  # without the path of an export
 
 
 def _fault(error: Exception) -> str:
