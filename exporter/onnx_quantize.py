@@ -66,7 +66,7 @@ class QuantizeOnnx:
     """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "12"
+    version = "13"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")

@@ -38,7 +38,7 @@ def kept_in_float(
         target: The error that is sought; with none of the operators below it, the best that was measured is returned.
         most: The largest share of the cost in float.
         kept: Operators that are in float already; `error` is that of the rest.
-        lone: The operators that are left in int8 with only float around them. They become float as well: the
+        lone: The operators that these leave in int8 with only float around them. They become float as well: the
             conversions cost more than int8 saves.
         allowed: Whether a set of operators with a smaller error can be returned; it was measured before.
     """

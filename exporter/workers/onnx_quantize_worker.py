@@ -299,9 +299,11 @@ def keep_float(arguments, _arrays):
         return mixed <= 1 - _SAVED * (1 - int8)
 
     (work, weights), before = _shares(), error_of(_state["int8"])
+    lone_before = set(_lone(_state["chosen"]))
     costs = {name: max(work[name], weights[name]) for name in work}
     options = {"target": 1.0, "allowed": fast_enough} if agreeing else {"target": _TARGET}
-    options |= {"most": _MOST_FLOAT, "kept": _state["float"], "lone": lambda names: _lone(without(names))}
+    options |= {"most": _MOST_FLOAT, "kept": _state["float"]}
+    options["lone"] = lambda names: [name for name in _lone(without(names)) if name not in lone_before]
     names, error = kept_in_float(_state["alone"], costs, before, measured, **options)
     if error < before:
         _state["chosen"], _state["int8"] = tried[tuple(names)]
