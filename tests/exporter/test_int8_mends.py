@@ -261,6 +261,26 @@ def test_which_products_are_left_alone(tmp_path):
     assert worker._lone({"second", "relu", "third"}) == []
 
 
+def test_a_product_that_was_alone_before_is_not_one_of_them(tmp_path, monkeypatch):
+    """Between float operators from the start, it saves what it saved."""
+    import onnx_quantize_worker
+
+    worker, _ = rounded(tmp_path)
+    worker.judge({}, [])
+    worker._state["alone"] = {"first": 9.0, "second": 0.1, "third": 0.1}
+    seen = []
+
+    def kept_in_float(_alone, costs, before, _measured, *, lone, **_options):
+        seen.append((lone(["first"]), lone(["first", "second"])))
+        return [], before
+
+    monkeypatch.setattr(onnx_quantize_worker, "kept_in_float", kept_in_float)
+    worker.keep_float({"agreeing": True}, [])
+    worker._state["chosen"] = {"first", "third"}
+    worker.keep_float({"agreeing": True}, [])
+    assert seen == [([], ["third"]), ([], [])]
+
+
 def test_what_is_float_already_is_added_to():
     from float_layers import kept_in_float
 
