@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segexport import preprocess
-from segexport.artifact import Manifest, ModelArtifact, warning
+from segexport.artifact import Manifest, ModelArtifact, digest_of, warning
 from segexport.data.dataset import Dataset
 from segexport.errors import ModelOutputError
 from segexport.exporter.calibration_images import checked_images
@@ -26,7 +26,7 @@ from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
-from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry, tool_versions
 from segexport.process.worker import Worker
 from segexport.recipe.calibration import Calibration
 from segexport.spec import Format, ImageStatistics, Precision
@@ -34,11 +34,14 @@ from segexport.spec import Format, ImageStatistics, Precision
 if TYPE_CHECKING:
     import numpy as np
 
+    from segexport.files.store import Store
+
 Feed = Callable[[], Iterator[tuple[str, "list[np.ndarray]"]]]
 """Yields name and input tensors of each calibration image, from the first one again at each call."""
 
 _NAMED = 4  # most operators that a note names
 _CORRECTED_ON = 16  # images for bias correction: means converge long before ranges do
+_OBSERVED = "observed.npz"
 _HELD_OUT = 8  # most images that a correction is judged by
 
 
@@ -66,7 +69,7 @@ class QuantizeOnnx:
     """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "13"
+    version = "14"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -133,19 +136,28 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}
         arguments["axes"] = _class_axes(source)
         feed = partial(fed, data, source)
-        begun, found = _calibrated(worker, arguments, feed, len(data), context)
-        if _far_off(found) and not trained:
+        key = "" if trained or params.weight_bits == 4 else _key_of_observations(source, data, arguments)
+        known = context.store.find(key) if context.store and key else None
+        begun, found = _calibrated(worker, arguments, feed, len(data), context, known)
+        is_first = not _far_off(found)
+        if not is_first and not trained:
             begun, found = _mended(worker, arguments, (begun, found), feed, len(data), context, notes)
         notes += _compared(found, params.method)
         notes += _spread(found["spread"], len(data))
-        if found["turns"]:
+        gains = begun["gains"]
+        if gains is not None:
+            worker.call("reuse", {}, timeout_s=context.timeout_s)
+        elif found["turns"]:
             gains = _rounded(worker, found["turns"], data, source, context)
+        if gains is not None:
             notes.append(how_rounded(gains, options))
+        if context.store and key and known is None and is_first:
+            _remembered(worker, gains or [], context.store, key, context)
         notes += _corrected(worker, found["levels"], options, context)
         if found["errors"] and not trained:
             found = _agreeing(worker, found, options, context, notes)
         whole = {}
-        if found["turns"]:
+        if gains is not None:
             listed, arrays = worker.call("weights", {}, timeout_s=context.timeout_s)
             each = zip(listed["names"], arrays, strict=True)
             whole = {name: value for name, value in each if name in found["chosen"]}
@@ -160,11 +172,51 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
     return QuantizationResult(answer, ranges, chosen, told, whole, checked.statistics)
 
 
+def _key_of_observations(source: ModelArtifact, data: Dataset, arguments: dict[str, Any]) -> str:
+    """Key of what the images tell about the model, whichever ranges and float nodes an export makes of it."""
+    asked = ("images", "draws", "rounding", "per_channel", "symmetric", "inputs_only", "equalize", "float_operators")
+    return digest_of(
+        {
+            "int8 observations": QuantizeOnnx.version,
+            "model": source.digest,
+            "images": data.fingerprint,
+            "options": {name: arguments[name] for name in asked} | {"biases": arguments["bias_correction"]},
+            "tools": tool_versions(QuantizeOnnx.needs),
+        }
+    )
+
+
+def _remembered(worker: Worker, gains: list[float], store: Store, key: str, context: StepContext) -> None:
+    def write(folder: Path) -> None:
+        arguments = {"file": str(folder / _OBSERVED), "gains": gains}
+        worker.call("remember", arguments, timeout_s=context.timeout_s)
+
+    store.keep(key, write)
+
+
 def _calibrated(
-    worker: Worker, arguments: dict[str, Any], feed: Feed, images: int, context: StepContext
+    worker: Worker,
+    arguments: dict[str, Any],
+    feed: Feed,
+    images: int,
+    context: StepContext,
+    known: Path | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Passes all images through the model, and quantizes; returns the answers of `begin` and `quantize`."""
+    """Passes all images through the model, and quantizes; returns the answers of `begin` and `quantize`.
+
+    Args:
+        known: Folder of what an export before has observed and rounded: then no image passes through the model.
+            The answer of `begin` has `gains`, of the rounding; None without `known`.
+    """
     begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
+    begun["gains"] = None
+    if known is not None:
+        found, _ = worker.call("recall", {"file": str(known / _OBSERVED)}, timeout_s=context.timeout_s)
+        begun["gains"] = found["gains"] if arguments["rounding"] == "compensated" else None
+        for index, (_, tensors) in enumerate(feed()):
+            if kept := _kept_as(index, images, hold=arguments["bias_correction"] is None):
+                worker.call("keep", {"keep": kept, "index": index}, tensors, timeout_s=context.timeout_s)
+        return begun, worker.call("quantize", {}, timeout_s=context.timeout_s)[0]
     with context.progress("calibrating", images) as bar:
         for index, (name, tensors) in enumerate(feed()):
             keep = _kept_as(index, images, hold=arguments["bias_correction"] is None)

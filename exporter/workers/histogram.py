@@ -40,6 +40,17 @@ class Histogram:
             self._counts += np.bincount(index, minlength=2 * _BINS)
         return True
 
+    def state(self) -> list[np.ndarray]:
+        """Everything that `of_state` needs."""
+        return [np.array([self.low, self.high, self._limit]), self._counts]
+
+    @classmethod
+    def of_state(cls, limits: np.ndarray, counts: np.ndarray) -> Histogram:
+        found = cls()
+        found.low, found.high, found._limit = (float(value) for value in limits)
+        found._counts = counts
+        return found
+
     def _widen(self, largest: float) -> None:
         if largest and not self._limit:
             self._limit = float(2.0 ** np.ceil(np.log2(largest)))

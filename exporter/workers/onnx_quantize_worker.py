@@ -1,6 +1,7 @@
 """Observes activation ranges and quantizes an ONNX model.
 
-Commands: begin, observe, quantize, survey, keep_float, gather, round, weights, correct, corrected, judge, save.
+Commands: begin, observe or recall and keep, quantize, survey, keep_float, gather, round or reuse, remember, weights,
+correct, corrected, judge, save.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def begin(arguments, _arrays):
     if arguments["inputs_only"]:
         float_operators |= {node.op_type for node in model.graph.node} - PRODUCTS
     chosen = choose_nodes(model, float_operators, set(arguments["float_nodes"]))
+    seen = choose_nodes(model, float_operators, set())  # other exports with other float nodes can use it too
     notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
     pairs = []
     if arguments["equalize"] is None:  # it may be asked for later: would it change anything?
@@ -61,19 +63,20 @@ def begin(arguments, _arrays):
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
     outputs = {}
     if arguments["bias_correction"] is not False:
-        add_missing_biases(model, chosen)
-        convolutions = [node for node in model.graph.node if node.op_type in CORRECTED and node.name in chosen]
+        add_missing_biases(model, seen)
+        convolutions = [node for node in model.graph.node if node.op_type in CORRECTED and node.name in seen]
         outputs = {node.name: node.output[0] for node in convolutions}
     with_outputs = not arguments["inputs_only"]
-    names = [name for name in _activations(model, chosen, with_outputs=with_outputs) if name not in arguments["ranges"]]
+    names = [name for name in _activations(model, seen, with_outputs=with_outputs) if name not in arguments["ranges"]]
     images = arguments["images"] if arguments["rounding"] == "compensated" else 0
     bits, ends = arguments["weight_bits"], arguments["ends"]
-    rounding = WeightRounding(model, chosen, images, bits, ends) if images or bits < 8 else None
+    rounding = WeightRounding(model, seen, images, bits, ends) if images or bits < 8 else None
     seen_by_layers = [name for turn in range(len(rounding.turns)) for name in rounding.wanted(turn)] if rounding else []
     session = observing(model, [*names, *seen_by_layers, *outputs.values()])
     _state.update(
         arguments=arguments, model=model, chosen=chosen, session=session, seen=0, notes=notes, rounding=rounding
     )
+    _state["observed"] = seen
     _state["parts"] = {name: [Histogram() for _ in range(max(2, arguments["draws"]))] for name in names}
     _state["outputs"] = outputs
     _state.update(means={}, kept=[], held=[], found={}, alone={}, surveyed=[], float=[])
@@ -448,7 +451,55 @@ def gather(arguments, arrays):
 
 def round_weights(arguments, _arrays):
     """Rounds the weights of a turn; returns each weight's error relative to that of rounding to the nearest."""
-    return {"gains": _state["rounding"].round(arguments["turn"], _state["int8"])}, []
+    whole = _state["int8"]
+    if _state["chosen"] != _state["observed"]:
+        whole = _quantized(_state["method"], chosen=_state["observed"])
+    gains = _state["rounding"].round(arguments["turn"], whole)
+    _state["rounding"].write(_state["int8"])
+    return {"gains": gains}, []
+
+
+def remember(arguments, _arrays):
+    """Writes what `observe` and `round` have found into a file, for exports with other ranges or float nodes."""
+    rounding = _state["rounding"]
+    found = {"seen": np.array(_state["seen"]), "gains": np.array(arguments["gains"])}
+    for index, (name, parts) in enumerate(_state["parts"].items()):
+        found[f"tensor/{index}"] = np.array(name)
+        for number, part in enumerate(parts):
+            limits, counts = part.state()
+            found |= {f"limits/{index}/{number}": limits, f"counts/{index}/{number}": counts}
+    found |= {f"mean/{name}": mean for name, mean in _state["means"].items()}
+    found |= {f"whole/{name}": value for name, value in (rounding.whole if rounding else {}).items()}
+    np.savez_compressed(arguments["file"], **found)
+    return {}, []
+
+
+def recall(arguments, _arrays):
+    """Reads what `remember` has written, instead of `observe`; returns the errors that `round` gave."""
+    with np.load(arguments["file"]) as found:
+        _state["seen"] = int(found["seen"])
+        for index, (name, parts) in enumerate(_state["parts"].items()):
+            assert str(found[f"tensor/{index}"]) == name
+            for number in range(len(parts)):
+                parts[number] = Histogram.of_state(found[f"limits/{index}/{number}"], found[f"counts/{index}/{number}"])
+        _state["means"] = {key[5:]: found[key] for key in found.files if key.startswith("mean/")}
+        _state["recalled"] = {key[6:]: found[key] for key in found.files if key.startswith("whole/")}
+        return {"gains": found["gains"].tolist()}, []
+
+
+def reuse(_arguments, _arrays):
+    """Rounds the weights as `recall` has read them, instead of `round`."""
+    _state["rounding"].recall(_state["recalled"])
+    _state["rounding"].write(_state["int8"])
+    return {}, []
+
+
+def keep(arguments, arrays):
+    """Keeps an image that `recall` needs; see `observe`."""
+    path = os.path.join(_state["arguments"]["scratch"], f"{arguments['index']}.npz")
+    store(path, arrays)
+    _state[arguments["keep"]].append(path)
+    return {}, []
 
 
 def _quantized_ranges(model) -> dict[str, dict[str, float]]:
@@ -514,4 +565,5 @@ def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
 
 COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "gather": gather, "round": round_weights}
 COMMANDS |= {"weights": weights, "correct": correct, "corrected": corrected, "save": save}
+COMMANDS |= {"remember": remember, "recall": recall, "reuse": reuse, "keep": keep}
 COMMANDS |= {"judge": judge, "survey": survey, "keep_float": keep_float}

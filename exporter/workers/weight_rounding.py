@@ -69,6 +69,15 @@ class WeightRounding(LayerHessians):
             gains.append(float(found.error.sum() / nearest) if nearest else 1.0)
         return gains
 
+    def recall(self, whole: dict[str, np.ndarray]) -> None:
+        """Takes 8-bit weights that were rounded before, for the same steps."""
+        self.whole = whole
+        for name, layers in self.layers.items():
+            for layer in layers:
+                if layer.node.name in whole:
+                    quantized = f"{name}_quantized"
+                    self.constants[quantized] = numpy_helper.from_array(whole[layer.node.name], quantized)
+
     def write(self, quantized: onnx.ModelProto) -> None:
         """Writes the weights that were rounded so far into the same model with the same ranges, or a part in float."""
         for value in quantized.graph.initializer:

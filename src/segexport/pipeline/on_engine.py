@@ -67,7 +67,7 @@ def make_output(
     source = local_model(workshop.source, store) if before is None else _found(store, before.key)
     if store.find_artifact(planned.key) is None:
         require_tools(f"step {planned.step.kind!r}", tools)
-        context = replace(workshop.context, key=planned.key)
+        context = replace(workshop.context, key=planned.key, store=store)
 
         def work(folder: Path) -> None:
             write_artifact(folder, planned.step.run(source, folder, context))

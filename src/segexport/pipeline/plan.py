@@ -119,7 +119,7 @@ class PlanRunner:
             self._say(f"{name}: {planned.step.kind} found in the {self._store.origin(planned.key)}")
             return found
         start = time.monotonic()
-        context = replace(self._context, key=planned.key)
+        context = replace(self._context, key=planned.key, store=self._store)
 
         def work(folder: Path) -> None:
             manifest = planned.step.run(source, folder, context)

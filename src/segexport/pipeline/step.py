@@ -17,6 +17,7 @@ from segexport.spec import Format, Frozen, ImageStatistics
 
 if TYPE_CHECKING:
     from segexport.data.dataset import Dataset
+    from segexport.files.store import Store
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class StepContext:
         seed: Seed of all random numbers in a step.
         threads: Threads for native code.
         timeout_s: Longest wait for one native conversion.
+        store: Where a step keeps what other runs with other parameters can use too; None: nowhere.
         validation: Labelled images for evaluation during training; None: no evaluation.
         say: Called with a line of progress during a long step.
     """
@@ -39,6 +41,7 @@ class StepContext:
     threads: int = 1
     timeout_s: float = 1800.0
     progress: Progress = field(default=silent, compare=False)
+    store: Store | None = field(default=None, compare=False)
     validation: Dataset | None = None
     say: Callable[[str], None] = field(default=lambda _line: None, compare=False)
 
