@@ -20,7 +20,7 @@ def prepare(arguments, _arrays):
     shapes = {value.name: _dims(value) for value in values}
     changed = _state_sizes(model.graph, shapes) + _repeat_without_tile(model.graph, shapes)
     changed += _resize_by_corners(model.graph, shapes) + _gather_by_slices(model.graph, shapes)
-    changed += _sum_by_means(model.graph, shapes)
+    changed += _sum_by_means(model.graph, shapes) + _pool_padded(model.graph, shapes)
     for node in model.graph.node:
         if node.op_type == "Resize":
             _drop_idle(node)
@@ -199,6 +199,51 @@ def _sum_by_means(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
     del graph.node[:]
     graph.node.extend(nodes)
     return changed
+
+
+def _pool_padded(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
+    """Pads the image before each `AveragePool` of uneven pads, which pnnx does not convert.
+
+    Where padding does not count, the mean of all elements is multiplied by their number through the number of those
+    that count.
+    """
+    nodes, changed = [], 0
+    for node in graph.node:
+        values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        pads, kernel = values.get("pads", []), values.get("kernel_shape", [])
+        before, after = shapes.get(node.input[0], []) if node.input else [], shapes.get(node.output[0], [])
+        uneven = node.op_type == "AveragePool" and len(pads) == 4 and pads[:2] != pads[2:]
+        if not uneven or values.get("ceil_mode") or len(before) != 4 or 0 in (*before, *after):
+            nodes.append(node)
+            continue
+        changed += 1
+        made, strides = node.output[0], values.get("strides", [1, 1])
+        named = {f"{made}.pads": np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)}
+        named[f"{made}.zero"] = np.float32(0)
+        share = np.ones(1, np.float32)
+        if not values.get("count_include_pad"):
+            counts = [_counts(after[2 + i], before[2 + i], kernel[i], strides[i], pads[i]) for i in (0, 1)]
+            share = (np.prod(kernel) / np.outer(*counts)).astype(np.float32)
+        whole = made if (share == 1).all() else f"{made}.mean"
+        nodes += [
+            helper.make_node("Pad", [node.input[0], *named], [f"{made}.padded"], f"{made}.padded", mode="constant"),
+            helper.make_node(
+                "AveragePool", [f"{made}.padded"], [whole], node.name, kernel_shape=kernel, strides=strides
+            ),
+        ]
+        if whole != made:
+            named[f"{made}.share"] = np.broadcast_to(share, (1, before[1], *share.shape))
+            nodes.append(helper.make_node("Mul", [whole, f"{made}.share"], [made], f"{made}.counted"))
+        graph.initializer.extend(numpy_helper.from_array(np.array(v), k) for k, v in named.items())
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return changed
+
+
+def _counts(made: int, size: int, kernel: int, step: int, pad: int) -> np.ndarray:
+    """The number of elements, without padding, of each window along one axis."""
+    starts = np.arange(made) * step - pad
+    return np.minimum(starts + kernel, size) - np.maximum(starts, 0)
 
 
 def _drop_idle(node: NodeProto) -> None:

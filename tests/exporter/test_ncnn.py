@@ -259,6 +259,16 @@ def test_a_constant_list_of_places_is_gathered(workshop, source, tmp_path, place
     require_equal(workshop, ended(source, tmp_path / "gather", [node], shape, places=places))
 
 
+@pytest.mark.parametrize("counted", [0, 1])
+def test_a_mean_of_uneven_pads(workshop, source, tmp_path, counted):
+    from onnx import helper
+
+    shape = (*source.manifest.outputs[0].shape[:2], 16, 16)
+    window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [0, 0, 1, 1], "count_include_pad": counted}
+    node = helper.make_node("AveragePool", ["whole"], [""], "pooled", **window)
+    require_equal(workshop, ended(source, tmp_path / "pooled", [node], shape))
+
+
 @pytest.mark.parametrize("axes", [[1], [2], [-1, -2]])
 def test_a_sum_along_axes(workshop, source, tmp_path, axes):
     from onnx import helper
