@@ -247,7 +247,7 @@ class Exports:
             out.mkdir(parents=True)
             context = StepContext(data=self._data)
             if name == "int8":
-                step, start = QuantizeOnnx(QuantizeOnnx.Params(method="minmax", images=4)), self["onnx"]
+                step, start = QuantizeOnnx(QuantizeOnnx.Params(method="minmax", images=4, agreement=0)), self["onnx"]
             else:
                 step, start = ToPaddleLite() if name == "lite" else ToOnnx(), self.source
             self._made[name] = write_artifact(out, step.run(start, out, context))

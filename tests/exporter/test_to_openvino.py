@@ -27,6 +27,7 @@ from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
+from segexport.recipe.calibration import Calibration
 from segexport.recipe.schema import CheckRecipe, Recipe
 from segexport.references.live import LiveReference
 from segexport.runtimes.base import RunOptions
@@ -34,6 +35,7 @@ from segexport.spec import Precision
 from segexport.verdict import Verdict
 
 DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"
+ALL_INT8 = Calibration(agreement=0)  # no convolution stays float
 PRECISIONS = (Precision.FP32, Precision.FP16, Precision.INT8)
 INT8 = ("onnx-int8", "openvino-int8")
 
@@ -45,8 +47,8 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     require_worker("openvino")
     store = Store(tmp_path_factory.mktemp("store"))
     source = import_model(DEMO / "model", ImportOptions(), store)
-    wanted = [OnnxExport(to="onnx", precision=one) for one in PRECISIONS]
-    wanted += [OpenVinoExport(to="openvino", precision=one) for one in PRECISIONS]
+    wanted = [OnnxExport(to="onnx", precision=one, calibration=ALL_INT8) for one in PRECISIONS]
+    wanted += [OpenVinoExport(to="openvino", precision=one, calibration=ALL_INT8) for one in PRECISIONS]
     recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
     data = Dataset.open(DEMO / "data", "train")
     builder = PlanRunner(store, StepContext(data=data))

@@ -20,11 +20,13 @@ from segexport.files.store import Store
 from segexport.measure.audit import NOT_RUN, Ran, precision_check
 from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.step import StepContext
+from segexport.recipe.calibration import Calibration
 from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Verdict
 
+ALL_INT8 = Calibration(agreement=0)  # no convolution stays float
 DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"
 
 
@@ -37,7 +39,8 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
 
     store = Store(tmp_path_factory.mktemp("store"))
     source = import_model(DEMO / "model", ImportOptions(), store)
-    wanted = [OnnxExport(to=Format.ONNX, precision=p) for p in (Precision.FP32, Precision.FP16, Precision.INT8)]
+    wanted = [OnnxExport(to=Format.ONNX, precision=p) for p in (Precision.FP32, Precision.FP16)]
+    wanted.append(OnnxExport(to=Format.ONNX, precision=Precision.INT8, calibration=ALL_INT8))
     wanted += [OnnxExport(to=Format.ONNX, precision=p) for p in (Precision.W4A8, Precision.W4, Precision.W8)]
     wanted += [PaddleLiteExport(to=Format.PADDLE_LITE, precision=p) for p in (Precision.FP16, Precision.W8)]
     recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
