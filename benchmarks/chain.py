@@ -74,6 +74,20 @@ def reached(row: dict[str, Any]) -> dict[str, bool]:
     }
 
 
+def to_original(row: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
+    """The time relative to the original's fp32 ONNX export; the check's is relative to Paddle.
+
+    The interval has the ends of both, so that it is too wide rather than too narrow.
+    """
+    if not row["latency_ratio"] or not original["latency_ratio"]:
+        return {"latency_ratio": None, "latency_ratio_interval": None}
+    (low, high), (least, most) = row["latency_ratio_interval"], original["latency_ratio_interval"]
+    return {
+        "latency_ratio": row["latency_ratio"] / original["latency_ratio"],
+        "latency_ratio_interval": [low / most, high / least],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -97,6 +111,7 @@ def main() -> None:
         one = {key: row.get(key) for key in KEPT}
         if row["name"] != "original":
             one["size_ratio"] = (row["size_bytes"] or 0) / original["size_bytes"]
+            one |= to_original(row, original)
             one["reached"] = reached(one)
         found.append(one)
     trained = {entry.step: entry.notes for entry in lineage if entry.step in ("prune", "finetune")}
