@@ -9,7 +9,7 @@ import numpy as np
 from segexport.compress.channel_graph import ChannelGraph
 from segexport.exporter.program import Op
 
-_PRODUCTS = frozenset({"matmul_v2", "matmul", "bmm", "mul", "einsum"})
+PRODUCTS = frozenset({"matmul_v2", "matmul", "bmm", "mul", "einsum"})
 
 Use = tuple[str, str, int]
 """An operator, the slot of its input, and the axis of that input, counted from the end."""
@@ -37,7 +37,7 @@ def _uses(graph: ChannelGraph, op: Op) -> Iterator[tuple[Use, np.ndarray]]:
     for slot, names in op.inputs.items():
         for name in names:
             weighs = name in graph.program.params
-            if name in graph.labels and (weighs or op.type in _PRODUCTS):
+            if name in graph.labels and (weighs or op.type in PRODUCTS):
                 labels = graph.of(name)
                 for axis, ids in enumerate(labels):
                     if ids is not None:

@@ -22,6 +22,9 @@ from segexport.errors import InputError, OptionError
 from segexport.exporter.program import Program
 
 Criterion = Literal["l1", "fpgm", "saliency", "fisher", "redundancy"]
+FROM_WEIGHTS = frozenset({"l1", "fpgm"})
+"""Criteria that need no images."""
+
 MEASURED = frozenset({"fisher", "redundancy"})
 """Criteria whose scores per unit are measured on images."""
 

@@ -16,7 +16,7 @@ from segexport.compress import sensitivity
 from segexport.compress.channel_analysis import analyze
 from segexport.compress.cost import macs, parameters
 from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
-from segexport.compress.prune import Pruned, prune, prune_to_budgets
+from segexport.compress.prune import FROM_WEIGHTS, Pruned, prune, prune_to_budgets
 from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
 from segexport.compress.training_job import DatasetSpec
 from segexport.errors import MismatchError
@@ -79,7 +79,7 @@ class Prune:
                 raise ValueError(f"`widths: {self.widths}` needs one of the keep_ targets")
             if self.widths == "global" and self.criterion != "fisher":
                 raise ValueError("`widths: global` needs scores that compare across the network: `criterion: fisher`")
-            if self.stages > 1 and (not ways[1] or not (self.criterion not in ("l1", "fpgm") or self.reconstruct)):
+            if self.stages > 1 and (not ways[1] or (self.criterion in FROM_WEIGHTS and not self.reconstruct)):
                 raise ValueError(
                     "`stages` need a keep_ target, and something that is measured for each stage: `reconstruct`, or a "
                     "criterion other than l1 and fpgm"
@@ -96,7 +96,7 @@ class Prune:
     @property
     def uses_data(self) -> bool:
         params = self.params
-        return params.criterion not in ("l1", "fpgm") or params.reconstruct or bool(params.sensitivities_file)
+        return params.criterion not in FROM_WEIGHTS or params.reconstruct or bool(params.sensitivities_file)
 
     def key_params(self) -> dict[str, Any]:
         """Returns the parameters for the cache key, with the sensitivities file by content."""

@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from segexport.compress.batches import Batch
+from segexport.compress.channel_classes import PRODUCTS
 from segexport.compress.channel_graph import ChannelGraph
 from segexport.compress.live_program import LiveProgram
 from segexport.errors import DataError
@@ -18,8 +19,6 @@ from segexport.exporter.program import Op
 
 _GRID = 16  # cells along height and width, or along the square root of a sequence
 _RIDGE = 1e-3  # of a channel's variance
-
-_PRODUCTS = frozenset({"matmul_v2", "matmul", "bmm", "mul", "einsum"})
 
 
 def redundancy(graph: ChannelGraph, batches: Iterable[Batch]) -> list[np.ndarray]:
@@ -135,7 +134,7 @@ def _readings(graph: ChannelGraph) -> Iterator[tuple[str, int, dict[int, np.ndar
 
 
 def _features(graph: ChannelGraph, op: Op) -> list[str]:
-    if "Filter" not in op.inputs and op.type not in _PRODUCTS:
+    if "Filter" not in op.inputs and op.type not in PRODUCTS:
         return []
     return [name for name in op.input_names() if name in graph.labels and name not in graph.program.params]
 
