@@ -11,6 +11,12 @@ from onnx import NodeProto, helper, numpy_helper, shape_inference
 _BROADCAST = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"})
 _MOST_SLICES = 256  # in place of one gather
 
+Shapes = dict[str, list[int]]
+"""Sizes of each value; 0: unknown."""
+Arrays = dict[str, np.ndarray]
+Others = list[NodeProto] | None
+"""What an operator is replaced by; None: it stays."""
+
 
 def prepare(arguments, _arrays):
     """Writes `out`; returns how many operators were changed."""
@@ -18,9 +24,7 @@ def prepare(arguments, _arrays):
     inferred = shape_inference.infer_shapes(model).graph
     values = (*inferred.value_info, *inferred.input, *inferred.output, *inferred.initializer)
     shapes = {value.name: _dims(value) for value in values}
-    changed = _state_sizes(model.graph, shapes) + _repeat_without_tile(model.graph, shapes)
-    changed += _resize_by_corners(model.graph, shapes) + _gather_by_slices(model.graph, shapes)
-    changed += _sum_by_means(model.graph, shapes) + _pool_padded(model.graph, shapes)
+    changed = _state_sizes(model.graph, shapes) + _replace(model.graph, shapes)
     for node in model.graph.node:
         if node.op_type == "Resize":
             _drop_idle(node)
@@ -35,7 +39,7 @@ def _dims(value) -> list[int]:
     return [size.dim_value for size in value.type.tensor_type.shape.dim]
 
 
-def _state_sizes(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
+def _state_sizes(graph: onnx.GraphProto, shapes: Shapes) -> int:
     """Gives a `Split` into equal parts its sizes, without which pnnx omits them and ncnn crashes on the layer."""
     changed = 0
     for node in graph.node:
@@ -53,31 +57,37 @@ def _state_sizes(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
     return changed
 
 
-def _repeat_without_tile(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
-    """Replaces each `Tile`, whose counts pnnx omits: ncnn then does not know the layer.
-
-    One whose readers repeat the value by themselves goes away; any other becomes concatenations of the value with
-    itself.
-    """
+def _replace(graph: onnx.GraphProto, shapes: Shapes) -> int:
+    """Replaces each operator that a rule has other operators for."""
     constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
     nodes, changed = [], 0
     for node in graph.node:
-        if node.op_type != "Tile" or node.input[1] not in constants:
-            nodes.append(node)
-            continue
-        changed += 1
-        value, made = node.input[0], node.output[0]
-        if _is_broadcast(graph, node, shapes):
-            for reader in graph.node:
-                reader.input[:] = [value if name == made else name for name in reader.input]
-        else:
-            nodes += _concatenations(value, made, constants[node.input[1]].tolist())
+        rule = _RULES.get(node.op_type)
+        others = rule(graph, node, shapes, constants) if rule else None
+        nodes += [node] if others is None else others
+        changed += others is not None
     del graph.node[:]
     graph.node.extend(nodes)
     return changed
 
 
-def _is_broadcast(graph: onnx.GraphProto, node: NodeProto, shapes: dict[str, list[int]]) -> bool:
+def _repeat_without_tile(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, constants: Arrays) -> Others:
+    """Replaces a `Tile`, whose counts pnnx omits: ncnn then does not know the layer.
+
+    One whose readers repeat the value by themselves goes away; any other becomes concatenations of the value with
+    itself.
+    """
+    if node.input[1] not in constants:
+        return None
+    value, made = node.input[0], node.output[0]
+    if not _is_broadcast(graph, node, shapes):
+        return list(_concatenations(value, made, constants[node.input[1]].tolist()))
+    for reader in graph.node:
+        reader.input[:] = [value if name == made else name for name in reader.input]
+    return []
+
+
+def _is_broadcast(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes) -> bool:
     """Whether the tile only repeats axes of size 1, and every reader's other operand has the repeated shape."""
     (value, _), (made,) = node.input, node.output
     before, after = shapes.get(value, []), shapes.get(made, [])
@@ -104,67 +114,53 @@ def _concatenations(value: str, made: str, counts: list[int]) -> Iterator[NodePr
         value = name
 
 
-def _resize_by_corners(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
-    """Replaces each linear resize whose grid is `asymmetric`, which ncnn computes as if it were `half_pixel`.
+def _resize_by_corners(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
+    """Replaces a linear resize whose grid is `asymmetric`, which ncnn computes as if it were `half_pixel`.
 
     Output pixel i of n reads the input at i * m / n, m its size. With one more pixel at the end of both, the last
     one repeated, that is the grid of aligned corners; the pixel is cut off again.
     """
-    nodes, changed = [], 0
-    for node in graph.node:
-        values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        asymmetric = values.get("coordinate_transformation_mode") == b"asymmetric"
-        value, made = (node.input[0], node.output[0]) if node.input else ("", "")
-        before, after = shapes.get(value, []), shapes.get(made, [])
-        sized = len(before) == len(after) == 4 and 0 not in (*before, *after)
-        if node.op_type != "Resize" or values.get("mode") != b"linear" or not asymmetric or not sized:
-            nodes.append(node)
-            continue
-        changed += 1
-        one, last = [*after[:2], after[2] + 1, after[3] + 1], [0, 0, 0, 0, 0, 0, 1, 1]
-        arrays = {"pads": last, "sizes": one, "starts": [0, 0], "ends": after[2:], "axes": [2, 3]}
-        for name, array in arrays.items():
-            graph.initializer.append(numpy_helper.from_array(np.array(array, np.int64), f"{made}.{name}"))
-        more, corners = f"{made}.padded", {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-        cut = [f"{made}.{name}" for name in ("starts", "ends", "axes")]
-        nodes += [
-            helper.make_node("Pad", [value, f"{made}.pads"], [more], more, mode="edge"),
-            helper.make_node("Resize", [more, "", "", f"{made}.sizes"], [f"{made}.corners"], node.name, **corners),
-            helper.make_node("Slice", [f"{made}.corners", *cut], [made], f"{made}.cut"),
-        ]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return changed
+    values = _values(node)
+    value, made = node.input[0], node.output[0]
+    before, after = shapes.get(value, []), shapes.get(made, [])
+    sized = len(before) == len(after) == 4 and 0 not in (*before, *after)
+    asymmetric = values.get("coordinate_transformation_mode") == b"asymmetric"
+    if values.get("mode") != b"linear" or not asymmetric or not sized:
+        return None
+    one, last = [*after[:2], after[2] + 1, after[3] + 1], [0, 0, 0, 0, 0, 0, 1, 1]
+    arrays = {"pads": last, "sizes": one, "starts": [0, 0], "ends": after[2:], "axes": [2, 3]}
+    for name, array in arrays.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(array, np.int64), f"{made}.{name}"))
+    more, corners = f"{made}.padded", {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+    cut = [f"{made}.{name}" for name in ("starts", "ends", "axes")]
+    return [
+        helper.make_node("Pad", [value, f"{made}.pads"], [more], more, mode="edge"),
+        helper.make_node("Resize", [more, "", "", f"{made}.sizes"], [f"{made}.corners"], node.name, **corners),
+        helper.make_node("Slice", [f"{made}.corners", *cut], [made], f"{made}.cut"),
+    ]
 
 
-def _gather_by_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
-    """Replaces each `Gather` of a constant list, which ncnn lacks, by slices of neighbours, concatenated."""
-    constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
-    nodes, changed = [], 0
-    for node in graph.node:
-        places = constants.get(node.input[1]) if node.op_type == "Gather" else None
-        before = shapes.get(node.input[0], []) if places is not None else []
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0) % max(len(before), 1)
-        if not axis or not before[axis] or places.ndim != 1 or not places.size:  # axis 0 is the batch, as ncnn sees it
-            nodes.append(node)
-            continue
-        runs = _runs(places % before[axis])
-        if len(runs) > _MOST_SLICES:
-            nodes.append(node)
-            continue
-        changed += 1
-        (made,), parts = node.output, []
-        for number, (start, end) in enumerate(runs):
-            part = f"{made}.part{number}" if len(runs) > 1 else made
-            bounds = {f"{part}.start": start, f"{part}.end": end, f"{part}.axis": axis}
-            graph.initializer.extend(numpy_helper.from_array(np.array([v], np.int64), k) for k, v in bounds.items())
-            nodes.append(helper.make_node("Slice", [node.input[0], *bounds], [part], part))
-            parts.append(part)
-        if len(parts) > 1:
-            nodes.append(helper.make_node("Concat", parts, [made], made, axis=axis))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return changed
+def _gather_by_slices(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, constants: Arrays) -> Others:
+    """Replaces a `Gather` of a constant list, which ncnn lacks, by slices of neighbours, concatenated."""
+    places, before = constants.get(node.input[1]), shapes.get(node.input[0], [])
+    if places is None:
+        return None
+    axis = _values(node).get("axis", 0) % max(len(before), 1)
+    if not axis or not before[axis] or places.ndim != 1 or not places.size:  # axis 0 is the batch, as ncnn sees it
+        return None
+    runs = _runs(places % before[axis])
+    if len(runs) > _MOST_SLICES:
+        return None
+    (made,), nodes = node.output, []
+    for number, (start, end) in enumerate(runs):
+        part = f"{made}.part{number}" if len(runs) > 1 else made
+        bounds = {f"{part}.start": start, f"{part}.end": end, f"{part}.axis": axis}
+        graph.initializer.extend(numpy_helper.from_array(np.array([v], np.int64), k) for k, v in bounds.items())
+        nodes.append(helper.make_node("Slice", [node.input[0], *bounds], [part], part))
+    if len(runs) > 1:
+        parts = [part.output[0] for part in nodes]
+        nodes.append(helper.make_node("Concat", parts, [made], made, axis=axis))
+    return nodes
 
 
 def _runs(places: np.ndarray) -> list[tuple[int, int]]:
@@ -173,71 +169,56 @@ def _runs(places: np.ndarray) -> list[tuple[int, int]]:
     return [(int(run[0]), int(run[-1]) + 1) for run in np.split(places, ends)]
 
 
-def _sum_by_means(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
-    """Replaces each `ReduceSum` by a mean times a count: pnnx omits the axes, which are an input, and nothing is added.
+def _sum_by_means(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, constants: Arrays) -> Others:
+    """Replaces a `ReduceSum` by a mean times a count: pnnx omits the axes, which are an input, and nothing is added.
 
     A mean has its axes as an attribute up to opset 17.
     """
-    constants = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
-    nodes, changed = [], 0
-    for node in graph.node:
-        axes = constants.get(node.input[1]) if node.op_type == "ReduceSum" and len(node.input) > 1 else None
-        before = shapes.get(node.input[0], []) if axes is not None else []
-        taken = [int(axis) % len(before) for axis in axes.reshape(-1)] if before else []
-        count = int(np.prod([before[axis] for axis in taken]))
-        if not taken or not count:
-            nodes.append(node)
-            continue
-        changed += 1
-        (value, _), (made,) = node.input, node.output
-        kept = next((attribute.i for attribute in node.attribute if attribute.name == "keepdims"), 1)
-        graph.initializer.append(numpy_helper.from_array(np.array(count, np.float32), f"{made}.count"))
-        nodes += [
-            helper.make_node("ReduceMean", [value], [f"{made}.mean"], node.name, axes=taken, keepdims=kept),
-            helper.make_node("Mul", [f"{made}.mean", f"{made}.count"], [made], f"{made}.sum"),
-        ]
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return changed
+    axes = constants.get(node.input[1]) if len(node.input) > 1 else None
+    before = shapes.get(node.input[0], [])
+    taken = [int(axis) % len(before) for axis in axes.reshape(-1)] if axes is not None and before else []
+    count = int(np.prod([before[axis] for axis in taken]))
+    if not taken or not count:
+        return None
+    (value, _), (made,) = node.input, node.output
+    kept = _values(node).get("keepdims", 1)
+    graph.initializer.append(numpy_helper.from_array(np.array(count, np.float32), f"{made}.count"))
+    return [
+        helper.make_node("ReduceMean", [value], [f"{made}.mean"], node.name, axes=taken, keepdims=kept),
+        helper.make_node("Mul", [f"{made}.mean", f"{made}.count"], [made], f"{made}.sum"),
+    ]
 
 
-def _pool_padded(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> int:
-    """Pads the image before each `AveragePool` of uneven pads, which pnnx does not convert.
+def _pool_padded(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
+    """Pads the image before an `AveragePool` of uneven pads, which pnnx does not convert.
 
     Where padding does not count, the mean of all elements is multiplied by their number through the number of those
     that count.
     """
-    nodes, changed = [], 0
-    for node in graph.node:
-        values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        pads, kernel = values.get("pads", []), values.get("kernel_shape", [])
-        before, after = shapes.get(node.input[0], []) if node.input else [], shapes.get(node.output[0], [])
-        uneven = node.op_type == "AveragePool" and len(pads) == 4 and pads[:2] != pads[2:]
-        if not uneven or values.get("ceil_mode") or len(before) != 4 or 0 in (*before, *after):
-            nodes.append(node)
-            continue
-        changed += 1
-        made, strides = node.output[0], values.get("strides", [1, 1])
-        named = {f"{made}.pads": np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)}
-        named[f"{made}.zero"] = np.float32(0)
-        share = np.ones(1, np.float32)
-        if not values.get("count_include_pad"):
-            counts = [_counts(after[2 + i], before[2 + i], kernel[i], strides[i], pads[i]) for i in (0, 1)]
-            share = (np.prod(kernel) / np.outer(*counts)).astype(np.float32)
-        whole = made if (share == 1).all() else f"{made}.mean"
-        nodes += [
-            helper.make_node("Pad", [node.input[0], *named], [f"{made}.padded"], f"{made}.padded", mode="constant"),
-            helper.make_node(
-                "AveragePool", [f"{made}.padded"], [whole], node.name, kernel_shape=kernel, strides=strides
-            ),
-        ]
-        if whole != made:
-            named[f"{made}.share"] = np.broadcast_to(share, (1, before[1], *share.shape))
-            nodes.append(helper.make_node("Mul", [whole, f"{made}.share"], [made], f"{made}.counted"))
-        graph.initializer.extend(numpy_helper.from_array(np.array(v), k) for k, v in named.items())
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return changed
+    values = _values(node)
+    pads, kernel = values.get("pads", []), values.get("kernel_shape", [])
+    before, after = shapes.get(node.input[0], []), shapes.get(node.output[0], [])
+    uneven = len(pads) == 4 and pads[:2] != pads[2:]
+    if not uneven or values.get("ceil_mode") or len(before) != 4 or 0 in (*before, *after):
+        return None
+    made, strides = node.output[0], values.get("strides", [1, 1])
+    named = {f"{made}.pads": np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64)}
+    named[f"{made}.zero"] = np.float32(0)
+    share = np.ones(1, np.float32)
+    if not values.get("count_include_pad"):
+        counts = [_counts(after[2 + i], before[2 + i], kernel[i], strides[i], pads[i]) for i in (0, 1)]
+        share = (np.prod(kernel) / np.outer(*counts)).astype(np.float32)
+    whole = made if (share == 1).all() else f"{made}.mean"
+    sizes = {"kernel_shape": kernel, "strides": strides}
+    nodes = [
+        helper.make_node("Pad", [node.input[0], *named], [f"{made}.padded"], f"{made}.padded", mode="constant"),
+        helper.make_node("AveragePool", [f"{made}.padded"], [whole], node.name, **sizes),
+    ]
+    if whole != made:
+        named[f"{made}.share"] = np.broadcast_to(share, (1, before[1], *share.shape))
+        nodes.append(helper.make_node("Mul", [whole, f"{made}.share"], [made], f"{made}.counted"))
+    graph.initializer.extend(numpy_helper.from_array(np.array(v), k) for k, v in named.items())
+    return nodes
 
 
 def _counts(made: int, size: int, kernel: int, step: int, pad: int) -> np.ndarray:
@@ -246,9 +227,23 @@ def _counts(made: int, size: int, kernel: int, step: int, pad: int) -> np.ndarra
     return np.minimum(starts + kernel, size) - np.maximum(starts, 0)
 
 
+_RULES = {
+    "Tile": _repeat_without_tile,
+    "Resize": _resize_by_corners,
+    "Gather": _gather_by_slices,
+    "ReduceSum": _sum_by_means,
+    "AveragePool": _pool_padded,
+}
+
+
+def _values(node: NodeProto) -> dict:
+    """The values of an operator's attributes."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
 def _drop_idle(node: NodeProto) -> None:
     """Removes the attributes of a resize that its mode does not use; with them, pnnx does not convert it."""
-    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    values = _values(node)
     mode, grid = values.get("mode", b"nearest"), values.get("coordinate_transformation_mode", b"half_pixel")
     idle = set() if mode == b"nearest" else {"nearest_mode"}
     idle |= set() if mode == b"cubic" else {"cubic_coeff_a", "exclude_outside"}
