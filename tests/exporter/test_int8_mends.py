@@ -10,6 +10,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from quantizer_options import asked  # noqa: E402
 
 from segexport.exporter import onnx_quantize  # noqa: E402
 from segexport.pipeline.step import StepContext  # noqa: E402
@@ -120,34 +121,13 @@ def coarse(path: Path) -> list[np.ndarray]:
     return [random.normal(size=(1, 3, 24, 24)).astype("f4") for _ in range(4)]
 
 
-GIVEN = {
-    "float_operators": [],
-    "float_nodes": [],
-    "equalize": False,
-    "bias_correction": False,
-    "ranges": {},
-    "axes": {"y": 1},
-    "method": "mse",
-    "percentile": 99.9,
-    "per_channel": True,
-    "rounding": "compensated",
-    "images": 4,
-    "weight_bits": 8,
-    "symmetric": False,
-    "inputs_only": False,
-    "ends": 8,
-    "draws": 1,
-    "fallback": True,
-    "agreement": 0.995,
-}
-
-
 def rounded(tmp_path, **options):
     """A worker with a quantized model whose weights are rounded, and its images."""
     import onnx_quantize_worker as worker
 
     images = coarse(tmp_path / "f.onnx")
-    worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **GIVEN, **options}, [])
+    given = asked(**{"axes": {"y": 1}, "rounding": "compensated", "agreement": 0.995} | options)
+    worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
     for index, image in enumerate(images):
         worker.observe({"keep": "held" if index == 3 else "kept"}, [image])
     found, _ = worker.quantize({}, [])

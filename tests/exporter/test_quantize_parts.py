@@ -10,6 +10,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from quantizer_options import asked  # noqa: E402
 
 WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
 
@@ -326,16 +327,7 @@ def test_a_model_with_a_grouped_transposed_convolution_is_quantized_around_it(tm
     model.ir_version = 8
     onnx.save(model, tmp_path / "float.onnx")
     image = random.normal(size=(1, 3, 8, 8)).astype("f4")
-    given = {
-        "float_operators": [],
-        "float_nodes": [],
-        "equalize": False,
-        "bias_correction": True,
-        "ranges": {},
-        "axes": {},
-    }
-    given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 1}
-    given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": 1, "fallback": False}
+    given = asked(method="minmax", images=1, bias_correction=True, fallback=False)
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     worker.observe({"keep": "kept"}, [image])
     worker.quantize({}, [])
@@ -376,16 +368,7 @@ def calibrated(tmp_path, method, *images, draws=1):
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 64, 64]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "f.onnx")
-    given = {
-        "float_operators": [],
-        "float_nodes": [],
-        "equalize": False,
-        "bias_correction": False,
-        "ranges": {},
-        "axes": {},
-    }
-    given |= {"method": method, "percentile": 99.0, "per_channel": True, "rounding": "nearest", "images": 1}
-    given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": draws, "fallback": True}
+    given = asked(method=method, percentile=99.0, images=1, draws=draws)
     worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in images:
         worker.observe({"keep": "kept"}, [image])
@@ -503,17 +486,8 @@ def fragile(path: Path, *, sums: bool = False) -> list[np.ndarray]:
 
 
 def began(worker, tmp_path, images, **options):
-    given = {
-        "float_operators": [],
-        "float_nodes": [],
-        "equalize": None,
-        "bias_correction": False,
-        "ranges": {},
-        "axes": {},
-    }
-    given |= {"method": "mse", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 4}
-    given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": 1, "fallback": True}
-    begun, _ = worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given, **options}, [])
+    given = asked(**{"equalize": None} | options)
+    begun, _ = worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in images:
         worker.observe({"keep": "kept"}, [image])
     return begun, worker.quantize({}, [])[0]

@@ -11,6 +11,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from quantizer_options import asked  # noqa: E402
 
 WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
 
@@ -241,27 +242,7 @@ def quantized(tmp_path, name, **options):
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "float.onnx"
     )
     smooth = [np.cumsum(random.normal(size=(1, 3, 24, 24)), axis=3).astype("f4") for _ in range(6)]
-    given = {
-        "float_operators": [],
-        "float_nodes": [],
-        "equalize": False,
-        "bias_correction": False,
-        "ranges": {},
-        "axes": {},
-    }
-    given |= {
-        "method": "minmax",
-        "percentile": 99.9,
-        "per_channel": True,
-        "images": 4,
-        "weight_bits": 8,
-        "symmetric": False,
-        "inputs_only": False,
-        "ends": 8,
-        "draws": 1,
-        "fallback": False,
-    }
-    given |= options
+    given = asked(method="minmax", fallback=False, **options)
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in smooth[:4]:
         worker.observe({"keep": ""}, [image])
