@@ -24,7 +24,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +72,12 @@ def build(name: str, folder: Path, options: argparse.Namespace) -> str:
     return " ".join(lines[-2:])[-300:] or f"Python ended with {ended.returncode}"
 
 
-def row(name: str, to: Sequence[str], options: argparse.Namespace, store: Store) -> dict:
-    """The result of one model in the targets `to`."""
+def rows(name: str, to: Sequence[str], options: argparse.Namespace, store: Store) -> Iterator[dict]:
+    """The row of one model in the targets `to`, once for each target that is done."""
     folder = options.work / f"{name}-{options.head}-{'free' if options.free else options.size}"
     if fault := build(name, folder, options):
-        return {"not built": fault}
+        yield {"not built": fault}
+        return
     run_options = RunOptions(timeout_s=options.limit_s)
     plain = with_graph(run_options, "plain")
     try:
@@ -84,15 +85,15 @@ def row(name: str, to: Sequence[str], options: argparse.Namespace, store: Store)
         program = programs.read(source.file("model"), source.file("params"))
         height, width = map(int, options.size.split("x"))
         feeds = [feed_of(program, height, width, seed) for seed in SEEDS]
-        wanted = masks(source, feeds, plain)
-        nudged = agreements(masks(source, _nudged(feeds, NUDGE), plain), wanted)
+        of_plain = masks(source, [*feeds, *_nudged(feeds, NUDGE)], plain)
     except SegexportError as error:
-        return {"not imported": _said(error)}
+        yield {"not imported": _said(error)}
+        return
+    wanted, nudged = of_plain[: len(feeds)], agreements(of_plain[len(feeds) :], of_plain[: len(feeds)])
     found: dict = {
         "operators": len(list(program.compute_ops())),
         "classes": int(np.mean([len(np.unique(mask)) for mask in wanted])),
         "nudged": nudged,
-        "targets": {},
     }
     for target in to:
         start = time.perf_counter()
@@ -108,8 +109,7 @@ def row(name: str, to: Sequence[str], options: argparse.Namespace, store: Store)
             outcome["outcome"] = "right" if _is_right(outcome["agreement"], found["nudged"]) else "wrong"
         if outcome["outcome"] not in NO_ANSWER and _contradicts(said, exists=outcome["outcome"] != "refused"):
             outcome["contradiction"] = {one.target: one.support for one in said}
-        found["targets"][target] = {**outcome, "seconds": round(time.perf_counter() - start, 1)}
-    return found
+        yield {**found, "targets": {target: {**outcome, "seconds": round(time.perf_counter() - start, 1)}}}
 
 
 def left(before: dict, asked: Sequence[str], *, again: bool) -> list[str]:
@@ -120,9 +120,9 @@ def left(before: dict, asked: Sequence[str], *, again: bool) -> list[str]:
 
 
 def merged(before: dict, found: dict) -> dict:
-    """The row with newly measured targets, and the others as they were."""
+    """The row with newly measured targets, and the others as they were; without any, targets stay that are there."""
     if "targets" not in before or "targets" not in found:
-        return found
+        return before if "targets" in before else found
     nudged = [min(each) for each in zip(before["nudged"], found["nudged"], strict=True)]
     return {**found, "nudged": nudged, "targets": {**before["targets"], **found["targets"]}}
 
@@ -177,7 +177,7 @@ def _contradicts(said: Sequence[TargetSupport], *, exists: bool) -> bool:
 
 def _said(error: SegexportError) -> str:
     said = " | ".join(part for part in (error.what, error.cause) if part)
-    return re.sub(r"\S*/objects/\S+: ", "", said)[:400]  # without the path of an export
+    return re.sub(r"[^\s\"]*/objects/[^\s\":]+: ", "", said)[:400]  # without the path of an export
 
 
 def _fault(error: Exception) -> str:
@@ -209,17 +209,22 @@ def main() -> None:
         if not to:
             continue
         options.work.mkdir(parents=True, exist_ok=True)
-        try:
-            with tempfile.TemporaryDirectory(dir=options.work) as scratch:  # the exports of all models fill a disk
-                found = row(name, to, options, Store(Path(scratch)))
-        except Exception as error:  # as for a target
-            found = {"fault": _fault(error)}
-        print(name, found, flush=True)
-        rows = _rows(options.json)  # read again: another shard may have written
-        rows[form] = {**dict.fromkeys(MODELS, NOT_RUN), **rows.get(form, {}), name: merged(before, found)}
-        save(options.json, rows)
+        with tempfile.TemporaryDirectory(dir=options.work) as scratch:  # the exports of all models fill a disk
+            try:
+                for found in rows(name, to, options, Store(Path(scratch))):
+                    _keep(options.json, form, name, found)
+            except Exception as error:  # as for a target
+                _keep(options.json, form, name, {"fault": _fault(error)})
     if options.markdown:
         options.markdown.write_text(markdown(_rows(options.json)))
+
+
+def _keep(file: Path, form: str, name: str, found: dict) -> None:
+    print(name, found, flush=True)
+    forms = _rows(file)  # read again: another shard may have written
+    before = forms.get(form, {})
+    now = merged(before.get(name, NOT_RUN), found)
+    save(file, {**forms, form: {**dict.fromkeys(MODELS, NOT_RUN), **before, name: now}})
 
 
 def _rows(path: Path) -> dict[str, dict[str, dict]]:

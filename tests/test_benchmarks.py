@@ -90,6 +90,7 @@ def test_a_row_of_the_collection_gets_the_target_that_it_lacks():
     refused = {"outcome": "refused", "reason": "no | kernel"}
     row = merged(before, {"operators": 9, "nudged": [0.998, 1.0], "targets": {"mnn": refused}})
     assert row == {"operators": 9, "nudged": [0.998, 0.999], "targets": {"onnx": right, "mnn": refused}}
+    assert merged(before, {"fault": "no memory"}) == before
     page = markdown({"argmax, free": {"Net": row, "Other": {**before, "nudged": [1.0]}}})
     assert "| Net | 9 | refused (1) | 99.990% | 99.800% |" in page
     assert "| Other | 9 | - | 99.990% | 100.000% |" in page
