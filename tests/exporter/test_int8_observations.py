@@ -38,7 +38,8 @@ def asked(monkeypatch) -> list[str]:
 
 def quantized(source, folder, context, **options):
     folder.mkdir()
-    manifest = QuantizeOnnx(QuantizeOnnx.Params(images=8, agreement=0.0, **options)).run(source, folder, context)
+    params = QuantizeOnnx.Params(**{"images": 8, "agreement": 0.0} | options)
+    manifest = QuantizeOnnx(params).run(source, folder, context)
     return (folder / "model.onnx").read_bytes(), manifest.lineage[-1].notes
 
 
@@ -66,3 +67,12 @@ def test_another_export_is_what_it_would_be_alone(workshop, tmp_path, asked, opt
     assert ("observe" in asked) is not again
     assert ("round" in asked) == (options.keys() == {"bias_correction"})
     assert quantized(source, tmp_path / "third", shared)[0] == (tmp_path / "first" / "model.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(("bits", "stay_float"), [(8, True), (4, False)])
+def test_classes_that_change_leave_no_four_bit_layer_in_float(workshop, tmp_path, asked, bits, stay_float):
+    source = workshop.made(make_step("to_onnx", {}), workshop.imported(network(), tmp_path.name))
+    context = StepContext(data=workshop.data)
+    _, notes = quantized(source, tmp_path / "out", context, agreement=0.99999, weight_bits=bits)
+    assert any("keep their class" in note for note in notes)
+    assert ("keep_float" in asked) is stay_float
