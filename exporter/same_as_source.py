@@ -27,7 +27,7 @@ _FREE_SIDE = 256  # image side for a network of dynamic size
 _PATCHES = 8  # patches per side of a generated image: shapes and edges instead of pure noise
 _LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.BF16: 0.5, Precision.INT8: 0.1, Precision.W8: 0.5}
 """Tolerated difference, relative to the outputs' spread; int8 is compared with the int8 source."""
-_OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # a score near the threshold changes the list
+OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # a score near the threshold changes the list
 
 
 def require_same(
@@ -47,7 +47,7 @@ def require_same(
     Raises:
         UnsupportedModelError: The converted model crashes, fails to run or gives different outputs.
     """
-    compared = [index for index, spec in enumerate(source.manifest.outputs) if spec.semantics not in _OF_OBJECTS]
+    compared = [index for index, spec in enumerate(source.manifest.outputs) if spec.semantics not in OF_OBJECTS]
     images = [made_inputs(source.manifest, seed) for seed in range(context.seed, context.seed + _IMAGES)]
     expected = outputs_of(source, OnnxRuntime(), images, context) if compared else []
     try:
@@ -60,7 +60,7 @@ def require_same(
         ) from error
     if not compared:
         return "ran, and not compared with its source: lists of objects cannot be compared one by one"
-    worst = max(_difference(a[index], b[index]) for a, b in zip(expected, found, strict=True) for index in compared)
+    worst = max(difference(a[index], b[index]) for a, b in zip(expected, found, strict=True) for index in compared)
     if not worst <= _LIMIT[made.manifest.target.precision]:
         where = _where(source, made, runtime, context, make)
         raise UnsupportedModelError(
@@ -85,20 +85,24 @@ def _where(
         ((expected,),), ((found,),) = (
             outputs_of(one, by, images, context) for one, by in ((cut, OnnxRuntime()), (converted, runtime))
         )
-        return _difference(expected, found) <= _LIMIT[precision]
+        return difference(expected, found) <= _LIMIT[precision]
 
     found = first_wrong(source, is_same, context) if precision is not Precision.INT8 else ""
     return f", from {found} on" if found else ""
 
 
-def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
-    """Returns the tensors of an image of random patches after the model's preprocessing."""
+def made_inputs(manifest: Manifest, seed: int, noise: float = 8.0) -> list[np.ndarray]:
+    """Returns the tensors of an image of random patches after the model's preprocessing.
+
+    Args:
+        noise: Standard deviation of the noise of each pixel, of 255.
+    """
     shape = manifest.image.shape
     height, width = (side if side > 0 else _FREE_SIDE for side in shape[-2:])
     pixels, generator = manifest.preprocess.pixels, np.random.default_rng(seed)
     patches = generator.integers(0, 256, (_PATCHES, _PATCHES, pixels.channels)).astype(np.float32)
     smooth = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, -1)
-    image = np.clip(smooth + generator.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
+    image = np.clip(smooth + generator.normal(0, noise, smooth.shape), 0, 255).astype(np.uint8)
     tensor, placement = preprocess.example(manifest.preprocess, image)
     return preprocess.feed(manifest.inputs, tensor, placement)
 
@@ -129,7 +133,7 @@ def _as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> lis
     return [tensor.astype(spec.dtype, copy=False) for spec, tensor in zip(specs, tensors, strict=True)]
 
 
-def _difference(expected: np.ndarray, found: np.ndarray) -> float:
+def difference(expected: np.ndarray, found: np.ndarray) -> float:
     """RMS difference relative to the expected values' spread; for integers, the fraction that differs."""
     if expected.shape != found.shape:
         return float("inf")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.exporter.converted import converted
+from segexport.exporter.mnn_hints import hinted, session_hints
 from segexport.exporter.mnn_int8 import for_mnn
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import require_same
@@ -29,7 +30,7 @@ class ToMnn:
     """Converts ONNX to `model.mnn` with MNN's converter."""
 
     kind = "to_mnn"
-    version = "2"
+    version = "3"
     accepts = Format.ONNX
     produces = Format.MNN
     needs = ("MNN",)
@@ -55,11 +56,17 @@ class ToMnn:
             Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
         manifest, notes = self._convert(source, out_dir, context)
+        hints, told = session_hints(source, ModelArtifact(out_dir, manifest), context)
+        manifest = hinted(manifest, hints)
         made = ModelArtifact(out_dir, manifest)
         same = require_same(
-            source, made, MnnRuntime(), context, lambda cut, folder: self._convert(cut, folder, context)[0]
+            source,
+            made,
+            MnnRuntime(),
+            context,
+            lambda cut, folder: hinted(self._convert(cut, folder, context)[0], hints),
         )
-        lineage = lineage_entry(self, context.key, (*notes, same))
+        lineage = lineage_entry(self, context.key, (*notes, *told, same))
         return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
     def _convert(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> tuple[Manifest, tuple[str, ...]]:

@@ -10,6 +10,8 @@ from segexport.measure.audit import Ran
 from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession, on_arm
 from segexport.spec import Format, Precision
 
+_HINTS = {"WINOGRAD_MEMORY_LEVEL": 3}  # `Interpreter::HintMode`, which MNN's Python takes as a number
+
 
 class MnnRuntime(WorkerRuntime):
     """Runs `.mnn` files."""
@@ -23,9 +25,15 @@ class MnnRuntime(WorkerRuntime):
 
     def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
         half = artifact.manifest.target.precision is Precision.FP16
-        return super().open(artifact, replace(options, options={**options.options, "half": half}))
+        more = {"half": half, "hints": hints_of(artifact)}
+        return super().open(artifact, replace(options, options={**options.options, **more}))
 
     def no_fp16(self, ran: Sequence[Ran]) -> str:
         if on_arm():
             return ""
         return "MNN has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"
+
+
+def hints_of(artifact: ModelArtifact) -> list[list[int]]:
+    """The session hints that the manifest demands: MNN's number of each, and its value."""
+    return [[_HINTS[name], value] for name, value in artifact.manifest.target.hints.items()]

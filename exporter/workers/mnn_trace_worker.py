@@ -58,7 +58,7 @@ def read_graph(arguments: dict) -> subgraph_trace.Graph:
             plain = plain.rpartition(".")[0]
         if plain not in known and f"{name}.copy" not in second_names.values():
             second_names[plain] = name if plain not in second_names else min(second_names[plain], name, key=len)
-    _state.update(file=arguments["model"], formats={})
+    _state.update(file=arguments["model"], formats={}, hints=arguments["hints"])
     return subgraph_trace.Graph(
         nodes=nodes,
         constants=constants,
@@ -67,6 +67,7 @@ def read_graph(arguments: dict) -> subgraph_trace.Graph:
         quantized=_quantized(model, names),
         second_names=second_names,
         files={arguments["model"]: "export.mnn"},
+        told={"hints": arguments["hints"]},
     )
 
 
@@ -100,6 +101,8 @@ def _quantized(model: dict, names: list[str]) -> dict[str, dict]:
 def run(feeds: dict[str, np.ndarray], targets: list[str]) -> list[np.ndarray]:
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     manager = nn.create_runtime_manager(({"backend": "CPU", "numThread": threads, "precision": "high"},))
+    for hint, value in _state["hints"]:
+        manager.set_hint(hint, value)
     module = nn.load_module_from_file(_state["file"], list(feeds), targets, runtime_manager=manager)
     if module is None:
         raise WorkerFailure(f"MNN opens no part of the model from {', '.join(feeds)} to {', '.join(targets)}")

@@ -29,6 +29,7 @@ class Graph:
         quantized: Tensor -> scale, zero point, and range of its 8-bit values.
         second_names: Second name of a tensor -> its name.
         files: The model's files -> their names in a copy.
+        told: What a script that runs a copy has to know besides.
     """
 
     nodes: list[list]
@@ -38,6 +39,7 @@ class Graph:
     quantized: dict[str, dict]
     second_names: dict[str, str]
     files: dict[str, str]
+    told: dict = field(default_factory=dict)
     producers: dict[str, list[str]] = field(init=False)  # tensor -> its operator's inputs
 
     def __post_init__(self) -> None:
@@ -110,7 +112,7 @@ def commands(read_graph: Callable[[dict], Graph], run: Run) -> dict:
         for file, name in graph.files.items():
             shutil.copyfile(file, os.path.join(folder, name))
         with open(arguments["out"], "w") as stream:
-            json.dump({"inputs": list(feeds), "output": graph.own(arguments["target"])}, stream)
+            json.dump({"inputs": list(feeds), "output": graph.own(arguments["target"]), **graph.told}, stream)
         known = {graph.own(name): name for name in arguments["files"]}
         return {"inputs": [known[name] for name in feeds]}, []
 

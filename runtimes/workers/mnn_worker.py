@@ -28,6 +28,8 @@ def open_model(arguments, _arrays):
     config = {"backend": "CPU", "numThread": arguments["threads"], "precision": "low" if half else "high"}
     start = time.perf_counter()
     manager = nn.create_runtime_manager((config,))
+    for hint, value in arguments["options"].get("hints", ()):
+        manager.set_hint(hint, value)
     given, made = arguments["inputs"], [spec["name"] for spec in specs]
     module = nn.load_module_from_file(file, given, made, runtime_manager=manager)
     if module is None:

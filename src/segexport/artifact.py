@@ -98,11 +98,25 @@ def is_warning(note: str) -> bool:
 
 
 class TargetDevice(Frozen):
-    """The target machine of an export."""
+    """The target machine of an export.
 
-    arch: str  # any, arm64, armv7, x86
+    Attributes:
+        arch: any, arm64, armv7 or x86.
+        hints: Session hints of the runtime that the export needs, by the runtime's own names: MNN's
+            `WINOGRAD_MEMORY_LEVEL`.
+    """
+
+    arch: str
     precision: Precision
     min_runtime_version: str = ""
+    hints: dict[str, int] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler):  # a return type would replace the JSON schema
+        content = handler(self)
+        if not self.hints:
+            content.pop("hints", None)
+        return content
 
 
 class RuntimeLibrary(Frozen):

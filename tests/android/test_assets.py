@@ -115,6 +115,10 @@ def test_refusals(tmp_path: Path, image: Path) -> None:
     paddle = write_artifact(artifact.path, artifact.manifest.model_copy(update={"format": Format.PADDLE}))
     with pytest.raises(UnsupportedModelError, match="runs LiteRT, MNN, ncnn, ONNX and Paddle-Lite, this is paddle"):
         write_assets([paddle], tmp_path / "model")
+    target = artifact.manifest.target.model_copy(update={"hints": {"WINOGRAD_MEMORY_LEVEL": 0}})
+    hinted = artifact.manifest.model_copy(update={"format": Format.MNN, "target": target})
+    with pytest.raises(UnsupportedModelError, match="without the session hint WINOGRAD_MEMORY_LEVEL 0"):
+        write_assets([write_artifact(artifact.path, hinted)], tmp_path / "model")
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("keep me")

@@ -15,8 +15,9 @@ from workshop import Workshop
 from segexport.artifact import ModelArtifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import to_mnn
+from segexport.exporter.mnn_hints import hinted
 from segexport.exporter.program import Program
-from segexport.exporter.same_as_source import made_inputs, outputs_of
+from segexport.exporter.same_as_source import difference, made_inputs, outputs_of
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
 from segexport.process.interpreter import interpreter_for
@@ -138,6 +139,41 @@ def test_int8_of_a_sum_with_its_own_relu_is_right(workshop):
         for one, runtime in ((floats, OnnxRuntime()), (quantized, OnnxRuntime()), (made, MnnRuntime()))
     )
     assert np.abs(found - exact).mean() <= 1.2 * np.abs(ours - exact).mean()
+
+
+def convolutions(count: int, channels: int = 32, side: int = 48) -> Program:
+    """Convolutions of 3x3 with a ReLU each, which MNN computes with Winograd's largest tiles."""
+    random, graph = np.random.default_rng(3), Graph()
+    convolution = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
+    convolution |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+    value, given = graph.feed(1, 3, side, side), 3
+    for _ in range(count):
+        spread = np.sqrt(2 / (9 * given))
+        inputs = {"Input": value, "Filter": graph.param(random.normal(0, spread, (channels, given, 3, 3)).astype("f"))}
+        shape, given = (1, channels, side, side), channels
+        value = graph.op("relu", {"X": graph.op("conv2d", inputs, shape, slot="Output", **convolution)}, shape)
+    return graph.program(value)
+
+
+def test_winograd_tiles_are_small_where_the_large_ones_are_off(workshop):
+    floats = workshop.made(make_step("to_onnx", {}), workshop.imported(convolutions(12), "convolutions"))
+    made = workshop.made(make_step("to_mnn", {}), floats)
+    assert made.manifest.target.hints == {"WINOGRAD_MEMORY_LEVEL": 0}
+    assert any("WINOGRAD_MEMORY_LEVEL 0" in text for text in made.manifest.warnings)
+    plain = ModelArtifact(made.path, hinted(made.manifest, {}))
+    inputs = [made_inputs(floats.manifest, 3)]
+    ((expected,),), ((found,),), ((default,),) = (
+        outputs_of(one, runtime, inputs, StepContext())
+        for one, runtime in ((floats, OnnxRuntime()), (made, MnnRuntime()), (plain, MnnRuntime()))
+    )
+    assert difference(expected, found) < 1e-5
+    assert difference(expected, default) > 1e-4  # what an app gets that does not set the hint
+
+
+def test_no_hint_where_nothing_is_lost(workshop, source):
+    made = workshop.made(make_step("to_mnn", {}), source)
+    assert made.manifest.target.hints == {}
+    assert not any("WINOGRAD" in text for text in made.manifest.warnings)
 
 
 def test_what_is_int8_is_no_other_precision(workshop, source):

@@ -69,6 +69,13 @@ def _require_runnable(artifact: ModelArtifact) -> None:
             f"{artifact.path}: the app runs {', '.join(some)} and {last}, this is {manifest.format}",
             hint=f"segexport export {artifact.path} --to onnx -o EXPORT",
         )
+    if manifest.target.hints:
+        hints = ", ".join(f"{name} {value}" for name, value in manifest.target.hints.items())
+        raise UnsupportedModelError(
+            f"{artifact.path}: without the session hint {hints}, it computes another mask",
+            cause=f"the app cannot set hints: {target.title}'s Java classes have no call for them",
+            hint=f"segexport export {artifact.path} --to onnx -o EXPORT",
+        )
     if manifest.preprocess.tiles is not None:
         raise UnsupportedModelError(f"{artifact.path}: the app runs whole images, and this manifest asks for tiles")
     if len(manifest.inputs) != 1 or manifest.inputs[0].dtype != "float32":
