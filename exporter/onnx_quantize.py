@@ -42,6 +42,8 @@ Feed = Callable[[], Iterator[tuple[str, "list[np.ndarray]"]]]
 _NAMED = 4  # most operators that a note names
 _CORRECTED_ON = 16  # images for bias correction: means converge long before ranges do
 _OBSERVED = "observed.npz"
+# The order in which BLAS adds, and so the last bits of a weight's Hessian, depends on the number of its threads.
+_SAME_SUMS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _HELD_OUT = 8  # most images that a correction is judged by
 
 
@@ -69,7 +71,7 @@ class QuantizeOnnx:
     """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "15"
+    version = "16"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -131,7 +133,13 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
             options["rounding"] = "nearest"  # as in training
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
-        Worker(WORKERS / "onnx_quantize_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="int8") as worker,
+        Worker(
+            WORKERS / "onnx_quantize_worker.py",
+            needs=ONNX_TOOLS,
+            threads=context.threads,
+            name="int8",
+            environment=_SAME_SUMS,
+        ) as worker,
     ):
         ranges = trained.limits() if trained else {}
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}
@@ -156,7 +164,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
             _remembered(worker, gains or [], context.store, key, context)
         notes += _corrected(worker, found["levels"], options, context)
         if found["errors"] and not trained:
-            found = _agreeing(worker, found, options, context, notes)
+            found = _agreeing(worker, found, context, notes)
         whole = {}
         if gains is not None:
             listed, arrays = worker.call("weights", {}, timeout_s=context.timeout_s)
@@ -279,23 +287,20 @@ def _mended(
     return begun, found
 
 
-def _agreeing(
-    worker: Worker, found: dict[str, Any], options: dict[str, Any], context: StepContext, notes: list[str]
-) -> dict[str, Any]:
+def _agreeing(worker: Worker, found: dict[str, Any], context: StepContext, notes: list[str]) -> dict[str, Any]:
     """Leaves operators in float if int8 changes the class of too many pixels; returns the last answer of `quantize`."""
     judged, _ = worker.call("judge", {}, timeout_s=context.timeout_s)
     if not judged["enough"]:
         _surveyed(worker, judged["surveyed"], context)
         mended, _ = worker.call("keep_float", {"agreeing": True}, timeout_s=context.timeout_s)
         if mended["mended"]:
-            found, before = mended, judged
-            _, int8, mixed = found["times"]
-            correction = _corrected(worker, found["levels"], options, context)
+            before, saved = judged["agreement"], mended["saved"]
             judged, _ = worker.call("judge", {}, timeout_s=context.timeout_s)
-            times = f"{mixed:.2f} of fp32's processor time, in int8 {int8:.2f}"
-            notes.append(f"{_in_float(found)}: {_keeps(judged)}, in int8 {before['agreement']:.2%}; {times}")
-            notes += correction
-            return found
+            left = "" if saved is None else f"; {saved:.0%} of the time that int8 saves is left, by an estimate"
+            notes.append(f"{_in_float(mended)}: {_keeps(judged)}, in int8 {before:.2%}{left}")
+            if mended["correction"]:
+                notes.append(_how_corrected(mended["correction"]))
+            return mended
     if judged["agreement"] is not None:
         notes.append(_keeps(judged))
     return found
@@ -378,12 +383,24 @@ def _corrected(worker: Worker, levels: int, options: dict[str, Any], context: St
             answer, _ = worker.call("correct", {"level": level}, timeout_s=context.timeout_s)
             largest = max(largest, answer["shift"])
             bar.advance()
-    said = f"biases corrected in {levels} levels of convolutions; the largest shift of a mean was {largest:.3g}"
-    if options["bias_correction"]:
-        return [said]
-    judged, _ = worker.call("corrected", {}, timeout_s=context.timeout_s)
-    before, after = judged["before"], judged["after"]
+    found = {"levels": levels, "shift": largest}
+    if not options["bias_correction"]:
+        found |= worker.call("corrected", {}, timeout_s=context.timeout_s)[0]
+    return [_how_corrected(found)]
+
+
+def _how_corrected(found: dict[str, Any]) -> str:
+    """A note on a bias correction.
+
+    Args:
+        found: Its `levels` and largest `shift`; if it was judged, the errors `before` and `after`.
+    """
+    said = f"biases corrected in {found['levels']} levels of convolutions"
+    said += f"; the largest shift of a mean was {found['shift']:.3g}"
+    if "after" not in found:
+        return said
+    before, after = found["before"], found["after"]
     other = f"of the error that is far off on calibration images that it was not measured on, without {before:.2g}"
     if after < before:
-        return [f"{said}; {after:.2g} {other}"]
-    return [f"biases not corrected: that would give {after:.2g} {other}"]
+        return f"{said}; {after:.2g} {other}"
+    return f"biases not corrected: that would give {after:.2g} {other}"

@@ -40,34 +40,63 @@ def kept_in_float(
         kept: Operators that are in float already; `error` is that of the rest.
         lone: The operators that these leave in int8 with only float around them. They become float as well: the
             conversions cost more than int8 saves.
-        allowed: Whether a set of operators with a smaller error can be returned; it was measured before.
+        allowed: Whether these operators may be in float together. Of a set that may not, the operators that cost most
+            error are taken as far as they may, and then those of the rest that still may, one by one.
     """
     kept = list(kept)
+    best: tuple[list[str], float] = kept, error
     order = [name for name in alone if name not in kept]
     order.sort(key=lambda name: alone[name] / (shares[name] + _SMALL), reverse=True)
-    best: tuple[list[str], float] = kept, error
-    left, spent = sum(alone[name] for name in order), sum(shares[name] for name in kept)
-    while order and left > 0:
-        scale, wanted = error / left, max(1, len(kept) // _GROWTH)
-        added = []
-        for name in order:
-            if spent + shares[name] > most:
-                continue
-            added.append(name)
-            left, spent = left - alone[name], spent + shares[name]
-            if left * scale <= target and len(added) >= wanted:
-                break
+
+    def fits(names: Sequence[str]) -> bool:
+        return sum(shares[name] for name in names) <= most
+
+    while left := sum(alone[name] for name in order):
+        wanted, aim = max(1, len(kept) // _GROWTH), target * left / error
+        added = _next(kept, order, alone, wanted, aim, fits, allowed)
         if not added:
             break
         for name in lone(kept + added):
-            if spent + shares[name] <= most:
+            if fits([*kept, *added, name]) and allowed([*kept, *added, name]):
                 added.append(name)
-                left, spent = left - alone[name], spent + shares[name]
         kept = kept + added
         order = [name for name in order if name not in added]
         error = measured(kept)
-        if error < best[1] and allowed(kept):
+        if error < best[1]:
             best = kept, error
         if error <= target:
             break
     return best
+
+
+def _next(
+    kept: list[str],
+    order: list[str],
+    alone: Mapping[str, float],
+    wanted: int,
+    aim: float,
+    fits: Callable[[Sequence[str]], bool],
+    allowed: Callable[[Sequence[str]], bool],
+) -> list[str]:
+    """The first of `order`, at least `wanted`, without which the errors sum up to `aim` or less; see above."""
+    added: list[str] = []
+
+    def enough() -> bool:
+        return len(added) >= wanted and sum(alone[name] for name in order if name not in added) <= aim
+
+    for name in order:
+        if enough():
+            break
+        if fits([*kept, *added, name]):
+            added.append(name)
+    whole = len(added)
+    while added and not allowed(kept + added):
+        added.pop()
+    if len(added) < whole:  # others instead of the first that is too much
+        for name in order:
+            if enough():
+                break
+            more = [*kept, *added, name]
+            if name not in added and fits(more) and allowed(more):
+                added.append(name)
+    return added

@@ -24,8 +24,8 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
-from output_comparison import OutputComparison, run, store, stored
-from run_time import time_ratios
+from output_comparison import OutputComparison, store, stored
+from roofline import Roofline
 from weight_rounding import WeightRounding
 from worker_host import WorkerFailure
 
@@ -55,9 +55,7 @@ def begin(arguments, _arrays):
     notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
     pairs = []
     if arguments["equalize"] is None:  # it may be asked for later: would it change anything?
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        pairs = equalize(copy)
+        pairs = equalize(_copy(model))
     elif arguments["equalize"]:
         pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
@@ -221,13 +219,12 @@ def quantize(_arguments, _arrays):
 
 def _answer() -> dict:
     """What the quantized model is, and what is left to do with it."""
-    given, done, method = _state["arguments"], _state["int8"], _state["method"]
+    done, method = _state["int8"], _state["method"]
     scales = {}
     if _state["seen"] > 1:
         halves = [_ranges(method, slice(half, None, 2)) for half in (0, 1)]
         scales = {name: [float(high - low) / 255 for low, high in (one[name] for one in halves)] for name in halves[0]}
-    possible = given["bias_correction"] or _state["held"]
-    means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()} if possible else {}
+    means = _means()
     _state["corrector"] = BiasCorrector(done, means) if means else None
     levels = len(_state["corrector"].levels) if means else 0
     turns = len(_state["rounding"].turns) if _state["rounding"] is not None else 0
@@ -278,41 +275,45 @@ def keep_float(arguments, _arrays):
     """Leaves the operators in float whose int8 costs most; returns them, and what `quantize` returns.
 
     With `agreeing`, as many as the agreement of the classes needs, if enough of the time that int8 saves is left; else
-    as many as bring the error far below what is far off.
+    as many as bring the error far below what is far off. With `agreeing`, biases are corrected as those of the model in
+    int8 were.
     """
     given, agreeing = _state["arguments"], arguments["agreeing"]
-    tried: dict[tuple[str, ...], tuple[set[str], onnx.ModelProto]] = {}
-    times: dict[tuple[str, ...], list[float]] = {}
-
-    def error_of(done: onnx.ModelProto) -> float:
-        return _disagreement(done) if agreeing else _error_of(done)
+    tried: dict[tuple[str, ...], tuple[set[str], onnx.ModelProto, dict | None]] = {}
+    estimates = Roofline(_state["model"], _shapes())
+    floats, int8 = estimates.nanoseconds(set()), estimates.nanoseconds(_state["chosen"])
+    slowest = max(int8, floats - _SAVED * (floats - int8))  # int8 itself where it saves nothing
 
     def without(names: Sequence[str]) -> set[str]:
         float_nodes = set(given["float_nodes"]) | set(names)
         return choose_nodes(_state["model"], set(given["float_operators"]), float_nodes) & _state["chosen"]
 
     def measured(names: Sequence[str]) -> float:
-        chosen = without(names)
-        tried[tuple(names)] = chosen, _quantized(_state["method"], chosen=chosen)
-        return error_of(tried[tuple(names)][1])
+        chosen, correction = without(names), None
+        done = _quantized(_state["method"], chosen=chosen)
+        if agreeing:
+            done, correction = _with_biases(done)
+        tried[tuple(names)] = chosen, done, correction
+        return _disagreement(done) if agreeing else _error_of(done)
 
     def fast_enough(names: Sequence[str]) -> bool:
-        models = [_state["model"], _state["int8"], tried[tuple(names)][1]]
-        _, int8, mixed = times[tuple(names)] = time_ratios(models, stored(_state["kept"][0]))
-        return mixed <= 1 - _SAVED * (1 - int8)
+        return estimates.nanoseconds(without(names)) <= slowest
 
-    (work, weights), before = _shares(), error_of(_state["int8"])
+    work, weights = _shares(estimates)
+    before = _disagreement(_state["int8"]) if agreeing else _error_of(_state["int8"])
     lone_before = set(_lone(_state["chosen"]))
     costs = {name: max(work[name], weights[name]) for name in work}
     options = {"target": 1.0, "allowed": fast_enough} if agreeing else {"target": _TARGET}
     options |= {"most": _MOST_FLOAT, "kept": _state["float"]}
     options["lone"] = lambda names: [name for name in _lone(without(names)) if name not in lone_before]
     names, error = kept_in_float(_state["alone"], costs, before, measured, **options)
+    found = {"share": sum(work[name] for name in names), "before": before, "error": error, "correction": None}
     if error < before:
-        _state["chosen"], _state["int8"] = tried[tuple(names)]
+        _state["chosen"], _state["int8"], found["correction"] = tried[tuple(names)]
         _state["float"] = names
-    found = {"share": sum(work[name] for name in names), "before": before, "error": error}
-    return {**_answer(), **found, "float": names, "mended": error < before, "times": times.get(tuple(names))}, []
+    mixed = estimates.nanoseconds(_state["chosen"])
+    found["saved"] = (floats - mixed) / (floats - int8) if int8 < floats else None
+    return {**_answer(), **found, "float": names, "mended": error < before}, []
 
 
 def _lone(chosen: set[str]) -> list[str]:
@@ -347,25 +348,23 @@ def _disagreement(quantized: onnx.ModelProto) -> float:
     return ((1 - same) / (1 - _state["arguments"]["agreement"])) ** 2
 
 
-def _shares() -> tuple[dict[str, float], dict[str, float]]:
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """Tensor -> its shape for a calibration image."""
+    model = _state["model"]
+    names = [name for node in model.graph.node for name in node.output if name]
+    found = values_of(observing(model, names), names, stored(_state["kept"][0]))
+    constants = {value.name: tuple(value.dims) for value in model.graph.initializer}
+    return {name: np.shape(value) for name, value in found.items()} | constants
+
+
+def _shares(estimates: Roofline) -> tuple[dict[str, float], dict[str, float]]:
     """Each surveyed operator's share of the multiply-adds of all of them, and of their weights; 0 without weights."""
     nodes = {node.name: node for node in _state["model"].graph.node}
-    weights = {value.name: tuple(value.dims) for value in _state["model"].graph.initializer}
-    products = [name for name in _state["surveyed"] if nodes[name].op_type in PRODUCTS]
-    seen = onnx.ModelProto()
-    seen.CopyFrom(_state["model"])
-    del seen.graph.output[:]
-    seen.graph.output.extend(onnx.ValueInfoProto(name=nodes[name].output[0]) for name in products)
-    values = run(session_of(seen), stored(_state["kept"][0])) if products else []
+    weights = {value.name: np.prod(value.dims) for value in _state["model"].graph.initializer}
     counts, sizes = dict.fromkeys(_state["surveyed"], 0.0), dict.fromkeys(_state["surveyed"], 0.0)
-    for name, value in zip(products, values, strict=True):
-        shape = weights.get(nodes[name].input[1], ())
-        if nodes[name].op_type in ("Conv", "Gemm"):
-            each = float(np.prod(shape[1:]))
-        else:  # (in, out) of a matrix product; 1 for one without weights, whose depth is not known here
-            each = float(np.prod(shape)) / max(shape[1] if len(shape) > 1 else 1, 1)
-        counts[name] = value.size * max(each, 1.0)
-        sizes[name] = float(np.prod(shape)) if shape else 0.0
+    for name in counts.keys() & estimates.products.keys():
+        counts[name] = float(estimates.products[name].multiply_adds)
+        sizes[name] = float(weights.get(nodes[name].input[1], 0.0))
     return _of_whole(counts), _of_whole(sizes)
 
 
@@ -393,8 +392,7 @@ def _quantized(method: str, which: slice = slice(None), *, chosen: set[str] | No
         chosen: The operators in int8; None: all that were chosen.
     """
     given, chosen = _state["arguments"], _state["chosen"] if chosen is None else chosen
-    model = onnx.ModelProto()
-    model.CopyFrom(_state["model"])
+    model = _copy(_state["model"])
     symmetric, ranges = given["symmetric"], _ranges(method, which)
     if ranges and all(low == high for low, high in ranges.values()):
         raise WorkerFailure(
@@ -522,10 +520,13 @@ def weights(_arguments, _arrays):
 def correct(arguments, _arrays):
     """Corrects the biases of one level of convolutions; returns the largest shift."""
     if arguments["level"] == 0:
-        _state["uncorrected"] = onnx.ModelProto()
-        _state["uncorrected"].CopyFrom(_state["int8"])
-    corrector, kept = _state["corrector"], _state["kept"]
-    session, means = session_of(corrector.until(arguments["level"])), None
+        _state["uncorrected"] = _copy(_state["int8"])
+    return {"shift": _correct_level(_state["corrector"], arguments["level"])}, []
+
+
+def _correct_level(corrector: BiasCorrector, level: int) -> float:
+    kept = _state["kept"]
+    session, means = session_of(corrector.until(level)), None
     for path in kept:
         arrays = stored(path)
         inputs = [value.name for value in _state["session"].get_inputs()]
@@ -533,7 +534,7 @@ def correct(arguments, _arrays):
         feed = {name: array for name, array in zip(inputs, arrays, strict=True) if name in used}
         found = [channel_means(value) for value in session.run(None, feed)]
         means = found if means is None else [a + b for a, b in zip(means, found, strict=True)]
-    return {"shift": corrector.correct(arguments["level"], [mean / len(kept) for mean in means])}, []
+    return corrector.correct(level, [mean / len(kept) for mean in means])
 
 
 def corrected(_arguments, _arrays):
@@ -541,11 +542,40 @@ def corrected(_arguments, _arrays):
 
     Returns both errors.
     """
-    models = _state.pop("uncorrected"), _state["int8"]
-    before, after = (_state["comparison"].error(model, _state["held"]) for model in models)
-    if not after < before:
-        _state["int8"] = models[0]
-    return {"before": before, "after": after}, []
+    _state["int8"], errors = _better(_state.pop("uncorrected"), _state["int8"])
+    return errors, []
+
+
+def _better(uncorrected: onnx.ModelProto, corrected: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, float]]:
+    before, after = (_state["comparison"].error(model, _state["held"]) for model in (uncorrected, corrected))
+    return (corrected if after < before else uncorrected), {"before": before, "after": after}
+
+
+def _with_biases(quantized: onnx.ModelProto) -> tuple[onnx.ModelProto, dict | None]:
+    """A quantized model corrected as `correct` and `corrected` do; with what they return, None if they do nothing."""
+    means = _means()
+    done = _copy(quantized)
+    corrector = BiasCorrector(done, means)
+    if not corrector.levels:
+        return quantized, None
+    shifts = [_correct_level(corrector, level) for level in range(len(corrector.levels))]
+    correction = {"levels": len(shifts), "shift": max(shifts)}
+    if not _state["arguments"]["bias_correction"]:
+        done, errors = _better(quantized, done)
+        correction |= errors
+    return done, correction
+
+
+def _means() -> dict[str, np.ndarray]:
+    """The float model's means that biases are corrected by; empty if they are not to be corrected."""
+    possible = _state["arguments"]["bias_correction"] or _state["held"]
+    return {node: total / len(_state["kept"]) for node, total in _state["means"].items()} if possible else {}
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def save(arguments, _arrays):

@@ -138,7 +138,8 @@ def rounded(tmp_path, **options):
 
 
 def kept_float(worker, monkeypatch, int8: float, mixed: float):
-    import onnx_quantize_worker
+    """What is judged, and what stays float, if all in int8 and every mix take these shares of the float time."""
+    from roofline import Roofline
 
     judged, _ = worker.judge({}, [])
     assert not judged["enough"]
@@ -146,7 +147,9 @@ def kept_float(worker, monkeypatch, int8: float, mixed: float):
     for _ in range(judged["surveyed"]):
         worker.survey({}, [])
     assert worker.judge({}, [])[0]["surveyed"] == 0  # nothing is surveyed twice
-    monkeypatch.setattr(onnx_quantize_worker, "time_ratios", lambda _models, _arrays: [1.0, int8, mixed])
+    times, chosen = {0: 1.0}, len(worker._state["chosen"])
+    times |= {chosen: int8}
+    monkeypatch.setattr(Roofline, "nanoseconds", lambda _self, names: times.get(len(names), mixed))
     return judged, worker.keep_float({"agreeing": True}, [])[0]
 
 
@@ -156,7 +159,7 @@ def test_operators_stay_float_until_the_classes_agree(tmp_path, monkeypatch):
     assert after["mended"]
     assert after["float"]
     assert set(after["chosen"]) < set(found["chosen"])
-    assert after["times"] == [1.0, 0.5, 0.74]
+    assert after["saved"] == pytest.approx(0.52)
     assert worker.judge({}, [])[0]["agreement"] > before["agreement"]
     whole = worker.weights({}, [])
     worker.save({"out": str(tmp_path / "int8.onnx")}, [])
@@ -269,15 +272,59 @@ def test_what_is_float_already_is_added_to():
 
     def measured(names):
         calls.append(list(names))
-        return 1.5 if len(names) == 2 else 0.4
+        return 0.4
 
-    shares = dict.fromkeys(alone, 0.1)
-    found = kept_in_float(
-        alone, shares, 4.0, measured, target=0.5, most=0.5, kept=["a"], allowed=lambda names: len(names) < 3
-    )
-    assert calls[0][0] == "a"
-    assert found[0] in (["a"], ["a", "b"])  # all three were too slow
-    assert all("a" in names for names in calls)
+    found = kept_in_float(alone, dict.fromkeys(alone, 0.1), 4.0, measured, target=0.5, most=0.5, kept=["a"])
+    assert found == (["a", "b", "c"], 0.4)
+    assert all(names[0] == "a" for names in calls)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (lambda _names: True, ["a", "slow", "c"]),
+        (lambda names: "slow" not in names, ["a", "c", "d"]),  # the next ones instead
+        (lambda names: len(names) != 2, ["a", "slow", "c"]),  # a part of a set may be slower than the whole
+        (lambda names: len(names) < 2, ["a"]),
+        (lambda _names: False, []),
+    ],
+)
+def test_a_smaller_set_is_taken_if_one_is_too_slow(allowed, expected):
+    from float_layers import kept_in_float
+
+    alone = {"a": 6.0, "slow": 3.0, "c": 1.0, "d": 0.5}
+
+    def measured(names):
+        return 10.5 - sum(alone[name] for name in names)
+
+    found = kept_in_float(alone, dict.fromkeys(alone, 0.1), 10.5, measured, target=0.6, most=0.5, allowed=allowed)
+    assert found == (expected, measured(expected))
+
+
+# -- candidates are corrected as the model that they are compared with -------------------------------------------------
+
+
+def test_a_mix_is_corrected_as_int8_was(tmp_path, monkeypatch):
+    """Compared without correction, a mix loses to a corrected int8 model by errors that its own correction removes."""
+    from roofline import Roofline
+
+    monkeypatch.setattr(Roofline, "nanoseconds", lambda _self, _int8: 1.0)
+    worker, found = rounded(tmp_path, bias_correction=True)
+    for level in range(found["levels"]):
+        worker.correct({"level": level}, [])
+    judged, _ = worker.judge({}, [])
+    for _ in range(judged["surveyed"]):
+        worker.survey({}, [])
+    after, _ = worker.keep_float({"agreeing": True}, [])
+    assert after["mended"]
+    shipped = worker._state["int8"].SerializeToString()
+    plain = worker._quantized("mse", chosen=worker._state["chosen"])
+    assert shipped != plain.SerializeToString()
+    again, correction = worker._with_biases(plain)
+    assert shipped == again.SerializeToString()
+    assert after["correction"] == correction
+    assert correction["levels"] == len(worker._state["corrector"].levels)
+    assert after["error"] == worker._disagreement(again)
 
 
 # -- bias correction by its own measurement ----------------------------------------------------------------------------

@@ -22,8 +22,8 @@ class Calibration(Frozen):
             images: by the best of the other methods, by equalization, and by leaving those operators in float whose
             int8 costs the outputs most.
         agreement: With `fallback`, the share of the calibration images' pixels that should keep their class. More
-            operators stay float until it is reached, as long as half of the time that int8 saves is left. 0: none do,
-            and none does for it in w4a8.
+            operators stay float until it is reached, as long as half of the time that int8 saves is left, by an
+            estimate that is the same on every machine. 0: none do, and none does for it in w4a8.
         percentile: Percent of the observed values inside the range.
         images: Number of calibration images, spread over the data.
         draws: Number of disjoint parts of the images that give separate ranges; the lineage records the mean and the
