@@ -29,7 +29,9 @@ from segexport.exporter.onnx_quantize import QuantizeOnnx, fed
 os.environ["OMP_NUM_THREADS"] = "1"  # which workers read
 sys.path += [str(REPOSITORY / "exporter" / "workers"), str(REPOSITORY / "src" / "segexport" / "process")]
 import onnx_quantize_worker as worker
-from float_model import session_of
+from float_model import PRODUCTS, session_of
+from int8_operators import choose_nodes
+from mixed_precision import shapes
 from output_comparison import run, stored
 from roofline import Roofline
 
@@ -49,22 +51,26 @@ def quantized(export: Path, camvid: Path, scratch: str) -> None:
     worker.quantize({}, [])
 
 
+def image() -> list[np.ndarray]:
+    return stored(worker._state["observations"].kept[0])
+
+
 def mixes() -> dict[str, set[str]]:
     """Mix -> the operators in int8."""
     state = worker._state
     nodes = [node for node in state["model"].graph.node if node.name in state["chosen"]]
-    products = [node.name for node in nodes if node.op_type in worker.PRODUCTS]
+    products = [node.name for node in nodes if node.op_type in PRODUCTS]
     depthwise = [node.name for node in nodes if any(each.name == "group" and each.i > 1 for each in node.attribute)]
     fifth = len(products) // 5
     floats = {"int8": [], "first fifth float": products[:fifth], "last fifth float": products[-fifth:]}
     floats |= {"first half float": products[: len(products) // 2], "last half float": products[len(products) // 2 :]}
     floats |= {"every third float": products[::3], "depthwise float": depthwise}
-    return {name: worker.choose_nodes(state["model"], set(_FLOAT), set(names)) for name, names in floats.items()}
+    return {name: choose_nodes(state["model"], set(_FLOAT), set(names)) for name, names in floats.items()}
 
 
 def times(models: list[Any], rounds: int) -> np.ndarray:
     """Processor time of each model relative to the first's: the median of rounds in which each runs once."""
-    sessions, arrays, found = [session_of(model) for model in models], stored(worker._state["kept"][0]), []
+    sessions, arrays, found = [session_of(model) for model in models], image(), []
     for _ in range(rounds + 1):
         row = []
         for session in sessions:
@@ -83,7 +89,7 @@ def compared(export: Path, camvid: Path, rounds: int) -> dict[str, Any]:
         chosen = mixes()
         models = [worker._quantized(worker._state["method"], chosen=names) for names in chosen.values()]
         _, int8, *measured = times([worker._state["model"], *models], rounds)
-        estimates = Roofline(worker._state["model"], worker._shapes())
+        estimates = Roofline(worker._state["model"], shapes(worker._state["model"], image()))
         floats, *others = (estimates.nanoseconds(names) for names in (set(), *chosen.values()))
     rows = {
         name: {

@@ -294,10 +294,10 @@ def _agreeing(worker: Worker, found: dict[str, Any], context: StepContext, notes
         _surveyed(worker, judged["surveyed"], context)
         mended, _ = worker.call("keep_float", {"agreeing": True}, timeout_s=context.timeout_s)
         if mended["mended"]:
-            before, saved = judged["agreement"], mended["saved"]
+            before = judged["agreement"]
             judged, _ = worker.call("judge", {}, timeout_s=context.timeout_s)
-            left = "" if saved is None else f"; {saved:.0%} of the time that int8 saves is left, by an estimate"
-            notes.append(f"{_in_float(mended)}: {_keeps(judged)}, in int8 {before:.2%}{left}")
+            told = f"{_in_float(mended)}: {_keeps(judged)}, in int8 {before:.2%}"
+            notes.append(f"{told}; {_time_of(mended['saved'])}, by an estimate")
             if mended["correction"]:
                 notes.append(_how_corrected(mended["correction"]))
             return mended
@@ -316,6 +316,13 @@ def _surveyed(worker: Worker, operators: int, context: StepContext) -> None:
 def _in_float(found: dict[str, Any]) -> str:
     named = ", ".join(found["float"][:_NAMED]) + (", ..." if len(found["float"]) > _NAMED else "")
     return f"{len(found['float'])} operators stay float, {found['share']:.0%} of the multiply-adds ({named})"
+
+
+def _time_of(saved: float | None) -> str:
+    """What float operators cost, from the share of the time that int8 saves that is left."""
+    if saved is None or saved >= 1:  # they may convert more than they compute
+        return "as fast as int8"
+    return f"{saved:.0%} of the time that int8 saves is left"
 
 
 def _keeps(judged: dict[str, Any]) -> str:

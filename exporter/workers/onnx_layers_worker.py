@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 import onnx
 import onnxruntime as ort
 from float_model import PRODUCTS
-from onnx_quantize_worker import choose_nodes
+from int8_operators import choose_nodes
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 _SUFFIX = re.compile(r"(_nchwc|_token_\d+|_quant|/duplicated)+$")  # suffixes that ONNX Runtime's optimizer appends

@@ -179,6 +179,14 @@ def test_time_that_int8_saves_is_not_given_away(tmp_path, monkeypatch):
     assert worker.judge({}, [])[0]["agreement"] == before["agreement"]
 
 
+@pytest.mark.parametrize(
+    ("saved", "told"),
+    [(0.52, "52% of the time that int8 saves is left"), (1.4, "as fast as int8"), (None, "as fast as int8")],
+)
+def test_what_float_operators_cost_is_told(saved, told):
+    assert onnx_quantize._time_of(saved) == told
+
+
 def test_outputs_without_classes_are_not_judged(tmp_path):
     worker, _ = rounded(tmp_path, axes={})
     assert worker.judge({}, [])[0] == {"agreement": None, "enough": True, "surveyed": 0}
@@ -237,30 +245,31 @@ def test_a_product_between_float_operators_becomes_float_as_well():
 
 
 def test_which_products_are_left_alone(tmp_path):
-    worker, _ = rounded(tmp_path)
-    assert worker._lone({"first", "third"}) == ["first", "third"]
-    assert worker._lone({"first", "second", "relu"}) == []
-    assert worker._lone({"second", "relu"}) == ["second"]  # its ReLU is a part of it
-    assert worker._lone({"second", "relu", "third"}) == []
+    from int8_operators import lone_products
+
+    coarse(tmp_path / "f.onnx")
+    model = onnx.load(tmp_path / "f.onnx")
+    assert lone_products(model, {"first", "third"}) == ["first", "third"]
+    assert lone_products(model, {"first", "second", "relu"}) == []
+    assert lone_products(model, {"second", "relu"}) == ["second"]  # its ReLU is a part of it
+    assert lone_products(model, {"second", "relu", "third"}) == []
 
 
 def test_a_product_that_was_alone_before_is_not_one_of_them(tmp_path, monkeypatch):
     """Between float operators from the start, it saves what it saved."""
-    import onnx_quantize_worker
+    import mixed_precision
 
-    worker, _ = rounded(tmp_path)
-    worker.judge({}, [])
-    worker._state["alone"] = {"first": 9.0, "second": 0.1, "third": 0.1}
+    images = coarse(tmp_path / "f.onnx")
+    mixed = mixed_precision.MixedPrecision(onnx.load(tmp_path / "f.onnx"), {"float_operators": [], "float_nodes": []})
     seen = []
 
-    def kept_in_float(_alone, costs, before, _measured, *, lone, **_options):
+    def kept_in_float(_alone, _costs, before, _measured, *, lone, **_options):
         seen.append((lone(["first"]), lone(["first", "second"])))
         return [], before
 
-    monkeypatch.setattr(onnx_quantize_worker, "kept_in_float", kept_in_float)
-    worker.keep_float({"agreeing": True}, [])
-    worker._state["chosen"] = {"first", "third"}
-    worker.keep_float({"agreeing": True}, [])
+    monkeypatch.setattr(mixed_precision, "kept_in_float", kept_in_float)
+    for chosen in ({"first", "second", "relu", "third"}, {"first", "third"}):
+        assert mixed.choose(chosen, 9.0, lambda _: (None, None), lambda _: 0.0, images[:1], agreeing=True) is None
     assert seen == [([], ["third"]), ([], [])]
 
 
@@ -318,13 +327,13 @@ def test_a_mix_is_corrected_as_int8_was(tmp_path, monkeypatch):
     after, _ = worker.keep_float({"agreeing": True}, [])
     assert after["mended"]
     shipped = worker._state["int8"].SerializeToString()
-    plain = worker._quantized("mse", chosen=worker._state["chosen"])
+    plain = worker._quantized("mse")
     assert shipped != plain.SerializeToString()
-    again, correction = worker._with_biases(plain)
+    again, correction = worker._state["correction"].corrected(plain)
     assert shipped == again.SerializeToString()
     assert after["correction"] == correction
     assert correction["levels"] == len(worker._state["corrector"].levels)
-    assert after["error"] == worker._disagreement(again)
+    assert after["error"] == worker._state["outputs"].disagreement(again)
 
 
 # -- bias correction by its own measurement ----------------------------------------------------------------------------

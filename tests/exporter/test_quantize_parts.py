@@ -296,7 +296,7 @@ def test_zero_biases_are_added_where_none_are():
 
 def test_grouped_transposed_convolutions_stay_float():
     """Their scales per channel are of another axis than their biases, which ONNX Runtime's quantizer trips over."""
-    from onnx_quantize_worker import choose_nodes
+    from int8_operators import choose_nodes
 
     grouped = helper.make_node("ConvTranspose", ["x", "w0"], ["a"], "grouped", group=4)
     plain = helper.make_node("ConvTranspose", ["a", "w1"], ["b"], "plain")
