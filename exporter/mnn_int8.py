@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segexport.exporter.unquantized_onnx import unquantized_onnx
+from segexport.exporter.unquantized_onnx import clip_tensors, unquantized_onnx
 from segexport.pipeline.step import StepContext
 
 _PRODUCTS = ("Conv",)  # MNN 3.6.1 cannot read the int8 matrix products that it writes
@@ -22,10 +22,16 @@ _LOWEST, _HIGHEST = -128, 127
 
 
 def for_mnn(onnx: Path, folder: Path, context: StepContext) -> tuple[Path, Path, str]:
-    """Splits an int8 ONNX model for MNN's converter: the float model, the compression parameters, and a note."""
+    """Splits an int8 ONNX model for MNN's converter: the float model, the compression parameters, and a note.
+
+    What neither enters nor leaves an int8 layer stays float, but limited to its range: on an image that exceeds the
+    ranges, layers behind would otherwise get values that the source never gives them.
+    """
     floats, told = folder / "float.onnx", folder / "int8.json"
     rounded = unquantized_onnx(onnx, floats, context, float_operators=_FLOAT_OPERATORS)
     layers = compression(rounded.tensors, rounded.products)
+    told_of = {end["name"] for layer in layers for end in (*layer["input"], *layer["output"])}
+    clip_tensors(floats, rounded.ranges(but=told_of), context)
     content = {"version": "3.6.1", "algo": [{"type": "QUANTIZE", "quantParams": {"layer": layers}}]}
     told.write_text(json.dumps(content), encoding="utf-8")
     return floats, told, f"int8: {len(layers)} of {len(rounded.products)} quantized products keep weights and scales"

@@ -30,7 +30,7 @@ class ToMnn:
     """Converts ONNX to `model.mnn` with MNN's converter."""
 
     kind = "to_mnn"
-    version = "3"
+    version = "4"
     accepts = Format.ONNX
     produces = Format.MNN
     needs = ("MNN",)

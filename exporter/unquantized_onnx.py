@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,14 @@ class RoundedParts(NamedTuple):
     tensors: dict[str, Sequence[Any]]
     products: list[dict[str, Any]]
 
+    def ranges(self, but: Collection[str] = ()) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each rounded tensor, except `but`."""
+        return {
+            name: ((low - zero) * scale, (high - zero) * scale)
+            for name, (scale, zero, low, high) in self.tensors.items()
+            if name not in but
+        }
+
 
 def unquantized_onnx(
     onnx: Path, floats: Path, context: StepContext, *, float_operators: Sequence[str] = ()
@@ -30,3 +38,9 @@ def unquantized_onnx(
     with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
         answer, _ = worker.call("unquantize", arguments, timeout_s=context.timeout_s)
     return RoundedParts(answer["tensors"], answer["products"])
+
+
+def clip_tensors(onnx: Path, ranges: Mapping[str, tuple[float, float]], context: StepContext) -> None:
+    """Limits tensors of the model `onnx`, in place, to their lowest and highest values."""
+    with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
+        worker.call("clip", {"onnx": str(onnx), "ranges": dict(ranges)}, timeout_s=context.timeout_s)

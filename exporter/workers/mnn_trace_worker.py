@@ -34,7 +34,9 @@ _ARITHMETIC = {
     "SIGMOID": "Sigmoid",
     "HARDSWISH": "HardSwish",
 }
+_CLIPS = ("BinaryOp", "ReLU6")
 _OURS = (".clamped", ".copy")  # suffixes of `onnx_unquantize_worker` for tensors that it clips to 8 bits
+_RAW = ".raw"  # its suffix for what it clips
 _TYPES = {"f": (expr.float, np.float32), "i": (expr.int, np.int32), "b": (expr.int, np.int32)}
 _state: dict = {}
 
@@ -49,7 +51,7 @@ def read_graph(arguments: dict) -> subgraph_trace.Graph:
         elif op["type"] != "Input":
             held = [f"{made[0]}.weight", f"{made[0]}.bias"] if _kind(op) in ("Conv", "ConvTranspose") else []
             constants += held
-            clips = op["type"] == "BinaryOp" and made[0].endswith(_OURS)
+            clips = op["type"] in _CLIPS and (made[0].endswith(_OURS) or given[0].endswith(_RAW))
             nodes.append(["Identity" if clips else _kind(op), [*given, *held], made])
     known = {name for _, _, made in nodes for name in made}
     for name in known:

@@ -1,4 +1,4 @@
-"""Removes the rounding operators from a quantized ONNX model and returns their parameters. Command: unquantize.
+"""Removes the rounding operators from a quantized ONNX model and returns their parameters. Commands: unquantize, clip.
 
 Other formats store scales as attributes of tensors, not as operators between them. Their converters read the float
 model with rounded weights, and the scales are added to the converted file.
@@ -194,4 +194,29 @@ def _before(nodes: list, products: set[str]) -> set[str]:
     return found
 
 
-COMMANDS = {"unquantize": unquantize}
+def clip(arguments, _arrays):
+    """Limits tensors of the model `onnx` to the ranges that their rounding had.
+
+    Args:
+        ranges: Tensor -> its lowest and its highest value.
+    """
+    model = onnx.load(arguments["onnx"])
+    graph, nodes = model.graph, []
+    for node in graph.node:
+        nodes.append(node)
+        for index, name in enumerate(node.output):
+            if name not in arguments["ranges"]:
+                continue
+            raw, ends = f"{name}.raw", (f"{name}.from", f"{name}.to")
+            node.output[index] = raw
+            for end, value in zip(ends, arguments["ranges"][name], strict=True):
+                graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), end))
+            nodes.append(helper.make_node("Clip", [raw, *ends], [name], name=name))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, arguments["onnx"])
+    return {}, []
+
+
+COMMANDS = {"unquantize": unquantize, "clip": clip}

@@ -176,6 +176,40 @@ def test_no_hint_where_nothing_is_lost(workshop, source):
     assert not any("WINOGRAD" in text for text in made.manifest.warnings)
 
 
+def with_context() -> Program:
+    """Scores of features, plus scores of their means over the image."""
+    random, graph = np.random.default_rng(6), Graph()
+    convolution = {"strides": [1, 1], "dilations": [1, 1], "groups": 1}
+    convolution |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+
+    def convolved(value: str, given: int, made: int, side: int, kernel: int) -> str:
+        weight = graph.param(random.normal(0, 0.3, (made, given, kernel, kernel)).astype(np.float32))
+        inputs, pads = {"Input": value, "Filter": weight}, [kernel // 2, kernel // 2]
+        return graph.op("conv2d", inputs, (1, made, side, side), slot="Output", paddings=pads, **convolution)
+
+    value = convolved(graph.feed(1, 3, 32, 32), 3, 16, 32, 3)
+    pool = {"pooling_type": "avg", "ksize": [1, 1], "strides": [1, 1], "paddings": [0, 0], "global_pooling": False}
+    pool |= {"adaptive": True, "ceil_mode": False, "exclusive": True}
+    pool |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+    means = graph.op("pool2d", {"X": value}, (1, 16, 1, 1), **pool)
+    context = convolved(means, 16, 4, 1, 1)
+    added = {"X": convolved(value, 16, 4, 32, 3), "Y": context}
+    return graph.program(graph.op("elementwise_add", added, (1, 4, 32, 32), axis=-1))
+
+
+def test_what_stays_float_keeps_its_range(workshop):
+    """The means of a white image are far larger than those of the calibration images, whose mean is grey."""
+    floats = workshop.made(make_step("to_onnx", {}), workshop.imported(with_context(), "context"))
+    quantized = workshop.made(make_step("onnx_int8", {"agreement": 0.0}), floats)
+    made = workshop.made(make_step("to_mnn", {}), quantized)
+    white = [[np.ones((1, 3, 32, 32), np.float32)]]
+    ((wanted,),), ((found,),) = (
+        outputs_of(one, runtime, white, StepContext())
+        for one, runtime in ((quantized, OnnxRuntime()), (made, MnnRuntime()))
+    )
+    assert difference(wanted, found) < 0.05
+
+
 def test_what_is_int8_is_no_other_precision(workshop, source):
     quantized = workshop.made(make_step("onnx_int8", {}), source)
     with pytest.raises(UnsupportedModelError, match="fp16"):
