@@ -64,7 +64,11 @@ class ToNcnn:
         made = ModelArtifact(out_dir, manifest)
         try:
             same = require_same(
-                source, made, NcnnRuntime(), context, lambda cut, folder: self._convert(cut, folder, context)[0]
+                source,
+                made,
+                NcnnRuntime(),
+                context,
+                lambda part, folder: self._convert(part, folder, context, named=False)[0],
             )
         except UnsupportedModelError as error:
             if not left_out:
@@ -76,9 +80,13 @@ class ToNcnn:
         return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
     def _convert(
-        self, source: ModelArtifact, out_dir: Path, context: StepContext
+        self, source: ModelArtifact, out_dir: Path, context: StepContext, *, named: bool = True
     ) -> tuple[Manifest, list[str], tuple[str, ...]]:
-        """Writes the files; returns their manifest, the operators that pnnx reports as omitted, and notes."""
+        """Writes the files; returns their manifest, the operators that pnnx reports as omitted, and notes.
+
+        Args:
+            named: Whether the tensors keep their names, for diagnosis.
+        """
         precision, before, notes = self.params.precision, source.manifest, ()
         files = {role: out_dir / name for role, name in _FILES.items()}
         half = precision is not Precision.FP32
@@ -92,7 +100,8 @@ class ToNcnn:
             notes = (write_int8(files, rounded, context),)
         else:
             left_out = _pnnx(source.file("model"), before, files, context, half=half)
-            _name_tensors(source.file("model"), before, files, context)
+            if named:
+                _name_tensors(source.file("model"), before, files, context)
         if precision is Precision.BF16:
             notes = ("weights in fp16; the runtime switches use_bf16_storage on",)
         manifest = before.model_copy(
@@ -121,7 +130,7 @@ def _pnnx(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: St
             with Worker(WORKERS / "pnnx_worker.py", needs=("ncnn", "pnnx"), name="pnnx") as worker:
                 return worker.call("convert", arguments, timeout_s=context.timeout_s)[0]
 
-        return converted(run, "pnnx", files.values())["left_out"]
+        return converted(run, "pnnx", (files["param"],))["left_out"]  # `bin` is empty without weights
 
 
 def _name_tensors(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: StepContext) -> None:
