@@ -189,6 +189,23 @@ def _sum_by_means(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, const
     ]
 
 
+def _mean_in_two(_graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
+    """Takes a mean along many axes in two steps, which pnnx does not fuse into a layer normalization.
+
+    ncnn normalizes along the last axis or the last two of three; pnnx writes a layer for any number, which ncnn reads
+    as another one.
+    """
+    values, rank = _values(node), len(shapes.get(node.input[0], []))
+    axes = sorted(axis % rank for axis in values.get("axes", [])) if rank else []
+    if len(axes) <= max(1, min(rank - 2, 2)) or not values.get("keepdims", 1):
+        return None
+    value, made = node.input[0], node.output[0]
+    return [
+        helper.make_node("ReduceMean", [value], [f"{made}.inner"], node.name, axes=axes[1:], keepdims=1),
+        helper.make_node("ReduceMean", [f"{made}.inner"], [made], f"{made}.outer", axes=axes[:1], keepdims=1),
+    ]
+
+
 def _pool_padded(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
     """Pads the image before an `AveragePool` of uneven pads, which pnnx does not convert.
 
@@ -232,6 +249,7 @@ _RULES = {
     "Resize": _resize_by_corners,
     "Gather": _gather_by_slices,
     "ReduceSum": _sum_by_means,
+    "ReduceMean": _mean_in_two,
     "AveragePool": _pool_padded,
 }
 

@@ -280,6 +280,36 @@ def test_a_sum_along_axes(workshop, source, tmp_path, axes):
     require_equal(workshop, ended(source, tmp_path / "sum", [node], shape, axes=axes))
 
 
+@pytest.mark.parametrize(
+    ("dims", "first"),
+    [((1, 4, 32, 32), 1), ((1, 4096, 1, 1), 1), ((1, 4, 1024), 1), ((1, 2, 4, 16, 32), 2)],
+)
+def test_a_normalization_along_many_axes(workshop, source, tmp_path, dims, first):
+    """As paddle2onnx writes `layer_norm`; ncnn has a layer for the last one or two of three axes."""
+    from onnx import helper, numpy_helper
+
+    axes, kept = list(range(first, len(dims))), {"keepdims": 1}
+    scale = np.random.default_rng(3).uniform(0.5, 1.5, dims[first:]).astype(np.float32)
+    nodes = [
+        helper.make_node("Reshape", ["whole", "dims"], ["x"], "apart"),
+        helper.make_node("ReduceMean", ["x"], ["mean"], "mean", axes=axes, **kept),
+        helper.make_node("Sub", ["x", "mean"], ["centred"], "centred"),
+        helper.make_node("Constant", [], ["two"], value_float=2.0),
+        helper.make_node("Constant", [], ["epsilon"], value_float=1e-5),
+        helper.make_node("Constant", [], ["scale"], value=numpy_helper.from_array(scale)),
+        helper.make_node("Pow", ["centred", "two"], ["square"], "square"),
+        helper.make_node("ReduceMean", ["square"], ["variance"], "variance", axes=axes, **kept),
+        helper.make_node("Add", ["variance", "epsilon"], ["above"], "above"),
+        helper.make_node("Sqrt", ["above"], ["deviation"], "deviation"),
+        helper.make_node("Div", ["centred", "deviation"], ["normal"], "normal"),
+        helper.make_node("Mul", ["normal", "scale"], ["scaled"], "scaled"),
+        helper.make_node("Add", ["scaled", "scale"], ["shifted"], "shifted"),
+        helper.make_node("Reshape", ["shifted", "image"], [""], "together"),
+    ]
+    shape = source.manifest.outputs[0].shape
+    require_equal(workshop, ended(source, tmp_path / "normal", nodes, shape, dims=dims, image=shape))
+
+
 @pytest.mark.parametrize("bins", [(1, 1), (4, 3)])
 def test_an_adaptive_maximum_without_its_places(workshop, bins):
     graph, made = Graph(), (1, 4, *bins)
