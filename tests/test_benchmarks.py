@@ -143,3 +143,14 @@ import truth_pages
 rows = json.load(open(sys.argv[2]))
 print(truth_pages.markdown(rows), truth_pages.html(rows))
 """
+
+
+def test_the_chains_times_are_relative_to_the_original():
+    sys.path.insert(0, str(BENCHMARKS))
+    from chain import to_original
+
+    original = {"name": "original", "latency_ratio": 0.5, "latency_ratio_interval": [0.4, 0.625]}
+    row = {"latency_baseline": "reference", "latency_ratio": 0.2, "latency_ratio_interval": [0.1, 0.25]}
+    assert to_original(row, original) == {"latency_ratio": 0.4, "latency_ratio_interval": [0.16, 0.625]}
+    assert to_original(row | {"latency_baseline": "original"}, original) == {}
+    assert to_original(row | {"latency_ratio": None}, original)["latency_ratio"] is None
