@@ -72,9 +72,12 @@ class NcnnTarget(ExportTarget):
         from segexport.exporter.inspect import Obstacle
         from segexport.exporter.layers import layer_of
         from segexport.exporter.parts_first import parts_first
+        from segexport.exporter.rewrites.fold_constants import FoldConstants
 
         program, _ = parts_first(scores_of(program))
         (found,) = super().verdict_before(program)
+        program = program.copy()
+        FoldConstants().apply(program)  # ncnn does not see what makes a table of positions
         producers, readers = program.producers(), program.consumers()
         lacking = tuple(
             Obstacle(operator=op.type, layer=layer_of(program, op, None, producers), number=number, reason=reason)

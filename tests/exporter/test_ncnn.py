@@ -395,6 +395,20 @@ def test_axes_that_ncnn_lacks_are_foreseen(axes, shapes, operator, said):
     assert all(said in found.reason for found in verdict.obstacles)
 
 
+def test_a_table_that_is_computed_once_may_have_any_axes(workshop):
+    """A grid of positions, transposed as a constant, which the network adds to an image."""
+    graph, (rows, columns) = Graph(), (8, 6)
+    table = graph.op("transpose2", {"X": graph.noise(columns, rows)}, (rows, columns), axis=[1, 0])
+    table = graph.op("unsqueeze2", {"X": table}, (1, rows, columns), axes=[0])
+    kernel = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    inputs, shape = {"Input": graph.feed(1, 3, rows, columns), "Filter": graph.noise(4, 3, 3, 3)}, (1, 4, rows, columns)
+    image = graph.op("conv2d", inputs, shape, slot="Output", padding_algorithm="EXPLICIT", **kernel)
+    program = graph.program(graph.op("elementwise_add", {"X": image, "Y": table}, shape, axis=-1))
+    (verdict,) = target_named("ncnn").verdict_before(program)
+    assert verdict.support != "no", verdict.obstacles
+    require_equal(workshop, workshop.made(make_step("to_onnx", {}), workshop.imported(program, "table")))
+
+
 def test_an_argmax_that_stays_is_refused_before_anything_is_converted(workshop):
     masks = workshop.made(make_step("to_onnx", {}), workshop.imported(network(head="argmax"), "small_mask"))
     with pytest.raises(UnsupportedModelError, match="ncnn has no layer for ArgMax") as caught:
