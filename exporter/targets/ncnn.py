@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
-_NO_INDICES = "ncnn's pools give no indices, and pnnx cannot convert what computes them in their place"
 _LISTING = ("generate_proposals_v2", "masked_select", "multiclass_nms3", "unique", "where_index")
 _NO_LENGTH = "the length of its result depends on the image, and pnnx fixes the size of each tensor"
 _NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
@@ -78,11 +77,11 @@ class NcnnTarget(ExportTarget):
         (found,) = super().verdict_before(program)
         program = program.copy()
         FoldConstants().apply(program)  # ncnn does not see what makes a table of positions
-        producers, readers = program.producers(), program.consumers()
+        producers = program.producers()
         lacking = tuple(
             Obstacle(operator=op.type, layer=layer_of(program, op, None, producers), number=number, reason=reason)
             for number, op in enumerate(program.all_ops())
-            if (reason := _lacking(program, op, readers))
+            if (reason := _lacking(program, op))
         )
         if not lacking:
             return (found,)
@@ -94,12 +93,10 @@ class NcnnTarget(ExportTarget):
         return NcnnSide(diagnosed)
 
 
-def _lacking(program: Program, op: Op, readers: Mapping[str, list[Op]]) -> str:
+def _lacking(program: Program, op: Op) -> str:
     """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
-    if op.type == "unpool" or (op.type == "max_pool2d_with_index" and op.output("Mask") in readers):
-        return _NO_INDICES
     if op.type in _LISTING:
         return _NO_LENGTH
     axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None

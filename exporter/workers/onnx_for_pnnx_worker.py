@@ -244,6 +244,68 @@ def _counts(made: int, size: int, kernel: int, step: int, pad: int) -> np.ndarra
     return np.minimum(starts + kernel, size) - np.maximum(starts, 0)
 
 
+def _step_by_pool(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, constants: Arrays) -> Others:
+    """Replaces a `Slice` that takes every n-th row or column, which ncnn lacks, by a cut and a pool of one element."""
+    before, named = shapes.get(node.input[0], []), [constants.get(name) for name in node.input[1:]]
+    if len(named) < 4 or any(bound is None for bound in named) or len(before) != 4 or 0 in before:
+        return None
+    starts, ends, axes, steps = (bound.tolist() for bound in named)
+    places = [range(size) for size in before]
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        places[axis] = range(*slice(start, end, step).indices(before[axis]))
+    taken = [one.step for one in places]
+    if not all(places) or min(taken) < 1 or max(taken) == 1 or taken[:2] != [1, 1]:
+        return None
+    (made,), value, nodes = node.output, node.input[0], []
+    cut = [axis for axis, one in enumerate(places) if one.start or one[-1] + one.step < before[axis]]
+    if cut:
+        bounds = {
+            f"{made}.starts": [places[axis].start for axis in cut],
+            f"{made}.ends": [places[axis][-1] + 1 for axis in cut],
+            f"{made}.axes": cut,
+        }
+        graph.initializer.extend(numpy_helper.from_array(np.array(v, np.int64), k) for k, v in bounds.items())
+        value = f"{made}.cut"
+        nodes.append(helper.make_node("Slice", [node.input[0], *bounds], [value], value))
+    return [*nodes, helper.make_node("MaxPool", [value], [made], node.name, kernel_shape=[1, 1], strides=taken[2:])]
+
+
+def _equal_by_distance(graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, _constants: Arrays) -> Others:
+    """Replaces an `Equal` that is read as 1 or 0, which ncnn lacks, by 1 - ceil(min(|a - b|, 1)), exact in floats."""
+    (made,) = node.output
+    readers = [reader for reader in graph.node if made in reader.input]
+    as_float = [reader.op_type == "Cast" and _values(reader)["to"] == onnx.TensorProto.FLOAT for reader in readers]
+    if not all(as_float) or made in {output.name for output in graph.output}:
+        return None
+    one, number = f"{made}.one", f"{made}.zero_or_one"
+    graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), one))
+    for reader in readers:
+        reader.CopyFrom(helper.make_node("Identity", [number], reader.output, reader.name))
+    difference, distance, limited, differs = (f"{made}.{name}" for name in ("minus", "abs", "min", "ceil"))
+    return [
+        helper.make_node("Sub", node.input, [difference], difference),
+        helper.make_node("Abs", [difference], [distance], distance),
+        helper.make_node("Min", [distance, one], [limited], limited),
+        helper.make_node("Ceil", [limited], [differs], differs),
+        helper.make_node("Sub", [one, differs], [number], node.name),
+    ]
+
+
+def _pads_by_output(_graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, _constants: Arrays) -> Others:
+    """Gives a `ConvTranspose` that cuts less at the end even pads and `output_padding`: pnnx takes no uneven pads."""
+    values = _values(node)
+    pads, added = values.get("pads", []), values.get("output_padding", [0, 0])
+    if len(pads) != 4 or pads[:2] == pads[2:]:
+        return None
+    more = [begin - end for begin, end in zip(pads[:2], pads[2:], strict=True)]
+    added = [old + new for old, new in zip(added, more, strict=True)]
+    strides = values.get("strides", [1, 1])
+    if min(more) < 0 or any(size >= step for size, step in zip(added, strides, strict=True)):
+        return None
+    values |= {"pads": pads[:2] * 2, "output_padding": added}
+    return [helper.make_node(node.op_type, node.input, node.output, node.name, **values)]
+
+
 _RULES = {
     "Tile": _repeat_without_tile,
     "Resize": _resize_by_corners,
@@ -251,6 +313,9 @@ _RULES = {
     "ReduceSum": _sum_by_means,
     "ReduceMean": _mean_in_two,
     "AveragePool": _pool_padded,
+    "Slice": _step_by_pool,
+    "Equal": _equal_by_distance,
+    "ConvTranspose": _pads_by_output,
 }
 
 

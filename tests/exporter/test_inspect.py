@@ -92,7 +92,7 @@ def test_a_refusal_of_a_rewrite_is_a_verdict() -> None:
 
 @pytest.mark.shared
 def test_what_of_the_zoo_each_export_takes(shared_dir: Path) -> None:
-    """As measured: ncnn takes no pool with indices, no windows that move the batch axis and no lists of objects."""
+    """As measured: ncnn takes no windows that move the batch axis and no lists of objects."""
     missing = {}
     for path in sorted((shared_dir / "zoo").glob("*.pdmodel")):
         for found in inspect(read_graph(path)).targets:
@@ -101,7 +101,7 @@ def test_what_of_the_zoo_each_export_takes(shared_dir: Path) -> None:
     assert not [target for target in missing if target.startswith(("onnx", "paddle-lite", "openvino", "mnn"))]
     maskformers = {f"maskformer_{size}": {"reshape2", "transpose2"} for size in ("small", "tiny")}
     of_objects = {"maskrcnn_r50_fpn_320": {"generate_proposals_v2", "multiclass_nms3"}}
-    assert missing["ncnn"] == maskformers | of_objects | {"enet": {"max_pool2d_with_index", "unpool"}}
+    assert missing["ncnn"] == maskformers | of_objects
     assert missing["litert"].keys() == of_objects.keys()
 
 

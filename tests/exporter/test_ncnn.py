@@ -310,6 +310,47 @@ def test_a_normalization_along_many_axes(workshop, source, tmp_path, dims, first
     require_equal(workshop, ended(source, tmp_path / "normal", nodes, shape, dims=dims, image=shape))
 
 
+@pytest.mark.parametrize(
+    ("starts", "ends", "steps", "size"),
+    [([0, 1], [99, 99], [2, 2], (16, 16)), ([1, 0], [-1, 32], [3, 1], (10, 32)), ([-30, 2], [20, 9], [1, 4], (18, 2))],
+)
+def test_every_nth_row_and_column(workshop, source, tmp_path, starts, ends, steps, size):
+    from onnx import helper
+
+    shape, bounds = (*source.manifest.outputs[0].shape[:2], *size), ["starts", "ends", "axes", "steps"]
+    node = helper.make_node("Slice", ["whole", *bounds], [""], "part")
+    sliced = ended(source, tmp_path / "part", [node], shape, starts=starts, ends=ends, axes=[2, 3], steps=steps)
+    require_equal(workshop, sliced)
+
+
+def test_where_two_values_are_equal(workshop, source, tmp_path):
+    """At the maxima of windows."""
+    from onnx import TensorProto, helper
+
+    shape = source.manifest.outputs[0].shape
+    nodes = [
+        helper.make_node("MaxPool", ["whole"], ["maximum"], "maximum", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Equal", ["whole", "maximum"], ["equal"], "equal"),
+        helper.make_node("Cast", ["equal"], [""], "number", to=TensorProto.FLOAT),
+    ]
+    require_equal(workshop, ended(source, tmp_path / "equal", nodes, shape))
+
+
+@pytest.mark.parametrize(("pads", "size"), [((1, 1, 0, 0), (64, 64)), ((1, 0, 0, 0), (64, 65))])
+def test_a_transposed_convolution_of_uneven_pads(workshop, source, tmp_path, pads, size):
+    import onnx
+    from onnx import helper, numpy_helper
+
+    channels = source.manifest.outputs[0].shape[1]
+    node = helper.make_node("ConvTranspose", ["whole", "kernel"], [""], "larger", strides=[2, 2], pads=pads)
+    larger = ended(source, tmp_path / "larger", [node], (1, 5, *size))
+    model = onnx.load(larger.file("model"))
+    kernel = np.random.default_rng(5).normal(size=(channels, 5, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(kernel, "kernel"))
+    onnx.save(model, larger.file("model"))
+    require_equal(workshop, larger)
+
+
 @pytest.mark.parametrize("bins", [(1, 1), (4, 3)])
 def test_an_adaptive_maximum_without_its_places(workshop, bins):
     graph, made = Graph(), (1, 4, *bins)
@@ -321,6 +362,37 @@ def test_an_adaptive_maximum_without_its_places(workshop, bins):
     (verdict,) = target_named("ncnn").verdict_before(program)
     assert verdict.support != "no", verdict.obstacles
     require_equal(workshop, workshop.made(make_step("to_onnx", {}), workshop.imported(program, f"maximum{bins[0]}")))
+
+
+def unpooled(side: int, *, shown: bool = False) -> Program:
+    """Pools windows with many equal maxima, and puts other values where they were; `shown`: outputs the indices too."""
+    graph, whole, part = Graph(), (1, 4, 12, 18), (1, 4, 12 // side, 18 // side)
+    kernel = {"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    inputs = {"Input": graph.feed(*whole), "Filter": graph.noise(4, 4, 1, 1)}
+    image = graph.op("conv2d", inputs, whole, slot="Output", padding_algorithm="EXPLICIT", **kernel)
+    image = graph.op("relu", {"X": image}, whole)
+    window = {"ksize": [side, side], "strides": [side, side], "paddings": [0, 0]}
+    made = {"Out": part, "Mask": part}
+    pooled = graph.op("max_pool2d_with_index", {"X": image}, made, adaptive=False, global_pooling=False, **window)
+    indices = graph.last().output("Mask")
+    graph._program.vars[indices].dtype = "int32"
+    values = graph.op("elementwise_add", {"X": pooled, "Y": graph.param([1])}, part, axis=-1)
+    back = {"output_size": list(whole[2:]), "unpooling_type": "max", "data_format": "NCHW", **window}
+    out = graph.op("unpool", {"X": values, "Indices": indices}, whole, **back)
+    return graph.program(out, *([indices] if shown else []))
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_values_go_back_to_the_maxima(workshop, side):
+    program = unpooled(side)
+    (verdict,) = target_named("ncnn").verdict_before(program)
+    assert verdict.support != "no", verdict.obstacles
+    require_equal(workshop, workshop.made(make_step("to_onnx", {}), workshop.imported(program, f"unpooled{side}")))
+
+
+def test_indices_of_a_pool_that_are_an_output_are_foreseen():
+    (verdict,) = target_named("ncnn").verdict_before(unpooled(2, shown=True))
+    assert [found.operator for found in verdict.obstacles] == ["max_pool2d_with_index"]
 
 
 def moved(axes: list[int], *shapes: tuple[int, ...]) -> Program:
