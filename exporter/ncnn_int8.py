@@ -19,8 +19,8 @@ FLOAT_OPERATORS = ("ConvTranspose", "MatMul")
 """ONNX operators with weights for which ncnn has no int8 layer, or (Gemm) one that finds scales of its own."""
 
 
-def write_int8(files: Mapping[str, Path], rounded: RoundedParts, context: StepContext) -> str:
-    """Changes pnnx's fp32 `param` and `bin` in place; returns a note.
+def write_int8(files: Mapping[str, Path], rounded: RoundedParts, context: StepContext) -> tuple[str, list[str]]:
+    """Changes pnnx's fp32 `param` and `bin` in place; returns a note, and the outputs of the products that stay float.
 
     Raises:
         UnsupportedModelError: The activations have zero points, ncnn has no layer for something that pnnx left, or no
@@ -34,22 +34,27 @@ def write_int8(files: Mapping[str, Path], rounded: RoundedParts, context: StepCo
             hint="quantize it with `symmetric`, as the target ncnn does",
         )
     products = [
-        {"scales": product["scales"], "input_scale": rounded.tensors[product["input"]][0]}
+        {
+            "output": product["output"],
+            "scales": product["scales"],
+            "input_scale": rounded.tensors[product["input"]][0],
+        }
         for product in rounded.products
         if product["input"] in rounded.tensors
     ]
     arguments = {role: str(path) for role, path in files.items()} | {"products": products}
     try:
         with Worker(WORKERS / "ncnn_files_worker.py", needs="ncnn", name="ncnn's files") as worker:
-            names = worker.call("quantize", arguments, timeout_s=context.timeout_s)[0]["names"]
+            answer, _ = worker.call("quantize", arguments, timeout_s=context.timeout_s)
     except (WorkerCrashed, WorkerFailed) as error:
         raise UnsupportedModelError(
             "pnnx converts this model and ncnn cannot load the result", cause=error.cause or error.what
         ) from error
-    if not names:
+    if not answer["names"]:
         raise UnsupportedModelError(
             "none of ncnn's layers can compute this model in int8",
             cause=f"{len(rounded.products)} products are quantized, and no layer with an int8 form has their weights",
             hint="export it with precision fp16",
         )
-    return f"int8: {len(names)} of {len(rounded.products)} quantized products keep weights and scales"
+    kept = f"int8: {len(answer['names'])} of {len(rounded.products)} quantized products keep weights and scales"
+    return kept, answer["floats"]

@@ -14,7 +14,7 @@ from segexport.exporter.ncnn_int8 import write_int8
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import made_inputs, require_same
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_nodes
-from segexport.exporter.unquantized_onnx import unquantized_onnx
+from segexport.exporter.unquantized_onnx import clip_inputs, unquantized_onnx
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.runtimes.ncnn import NcnnRuntime
@@ -30,7 +30,7 @@ class ToNcnn:
     """Converts ONNX to `model.ncnn.param` and `model.ncnn.bin` with pnnx."""
 
     kind = "to_ncnn"
-    version = "3"
+    version = "4"
     accepts = Format.ONNX
     produces = Format.NCNN
     needs = ("ncnn", "pnnx")
@@ -92,12 +92,7 @@ class ToNcnn:
         half = precision is not Precision.FP32
         if before.target.precision is Precision.INT8:
             precision = Precision.INT8
-            with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
-                floats = Path(scratch) / "float.onnx"
-                rounded = unquantized_onnx(source.file("model"), floats, context)
-                left_out = _pnnx(floats, before, files, context, half=False)
-                _name_tensors(floats, before, files, context)
-            notes = (write_int8(files, rounded, context),)
+            left_out, notes = _int8(source, files, context)
         else:
             left_out = _pnnx(source.file("model"), before, files, context, half=half)
             if named:
@@ -114,6 +109,28 @@ class ToNcnn:
             }
         )
         return manifest, left_out, notes
+
+
+def _int8(source: ModelArtifact, files: Mapping[str, Path], context: StepContext) -> tuple[list[str], tuple[str, ...]]:
+    """Writes `param` and `bin` of an int8 model; returns the operators that pnnx reports as omitted, and notes.
+
+    A product that ncnn computes in floats, such as a grouped convolution, would read values beyond the range that the
+    source gives it; which they are is known after a first conversion.
+    """
+    with tempfile.TemporaryDirectory(dir=files["param"].parent) as scratch:
+        onnx = Path(scratch) / "float.onnx"
+        rounded = unquantized_onnx(source.file("model"), onnx, context)
+
+        def write() -> tuple[list[str], str, list[str]]:
+            left_out = _pnnx(onnx, source.manifest, files, context, half=False)
+            _name_tensors(onnx, source.manifest, files, context)
+            return left_out, *write_int8(files, rounded, context)
+
+        left_out, note, floats = write()
+        if floats:
+            clip_inputs(onnx, rounded, floats, context)
+            left_out, note, _ = write()
+    return left_out, (note,)
 
 
 def _pnnx(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: StepContext, *, half: bool) -> list[str]:

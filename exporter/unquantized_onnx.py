@@ -44,3 +44,11 @@ def clip_tensors(onnx: Path, ranges: Mapping[str, tuple[float, float]], context:
     """Limits tensors of the model `onnx`, in place, to their lowest and highest values."""
     with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
         worker.call("clip", {"onnx": str(onnx), "ranges": dict(ranges)}, timeout_s=context.timeout_s)
+
+
+def clip_inputs(onnx: Path, rounded: RoundedParts, outputs: Collection[str], context: StepContext) -> None:
+    """Limits what the products of these outputs read, in the model `onnx`, in place, to the ranges of the rounding."""
+    ranges, read = rounded.ranges(), {product["output"]: product["input"] for product in rounded.products}
+    arguments = {"onnx": str(onnx), "ranges": {output: ranges[read[output]] for output in outputs}}
+    with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
+        worker.call("clip_inputs", arguments, timeout_s=context.timeout_s)

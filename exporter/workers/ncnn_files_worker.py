@@ -72,11 +72,12 @@ def quantize(arguments, _arrays):
     A product is found by its weights, which are integer multiples of its scales. Other layers get fp16 weights.
 
     Args:
-        products: For each product of the graph, in order: `scales` of its weights, one per output channel, and
-            `input_scale` of its input. A scale is the size of a step.
+        products: For each product of the graph, in order: its `output`, `scales` of its weights, one per output
+            channel, and `input_scale` of its input. A scale is the size of a step.
 
     Returns:
         names: Layers that now compute in int8.
+        floats: Outputs of the products that none of them computes.
     """
     head, layers = read_layers(arguments["param"])
     read_weights(arguments["param"], arguments["bin"], layers)
@@ -102,7 +103,7 @@ def quantize(arguments, _arrays):
     with open(arguments["bin"], "wb") as stream:
         for layer in layers:
             stream.writelines(weights.tobytes() for weights in layer.weights)
-    return {"names": [layer.name for layer in products]}, []
+    return {"names": [layer.name for layer in products], "floats": [one["output"] for one in waiting]}, []
 
 
 def _is_on_grid(layer: NcnnLayer, floats: np.ndarray, scales: list[float]) -> bool:

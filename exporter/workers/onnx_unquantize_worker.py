@@ -1,4 +1,6 @@
-"""Removes the rounding operators from a quantized ONNX model and returns their parameters. Commands: unquantize, clip.
+"""Removes the rounding operators from a quantized ONNX model and returns their parameters; limits tensors to ranges.
+
+Commands: unquantize, clip, clip_inputs.
 
 Other formats store scales as attributes of tensors, not as operators between them. Their converters read the float
 model with rounded weights, and the scales are added to the converted file.
@@ -205,18 +207,44 @@ def clip(arguments, _arrays):
     for node in graph.node:
         nodes.append(node)
         for index, name in enumerate(node.output):
-            if name not in arguments["ranges"]:
-                continue
-            raw, ends = f"{name}.raw", (f"{name}.from", f"{name}.to")
-            node.output[index] = raw
-            for end, value in zip(ends, arguments["ranges"][name], strict=True):
-                graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), end))
-            nodes.append(helper.make_node("Clip", [raw, *ends], [name], name=name))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    onnx.checker.check_model(model)
-    onnx.save(model, arguments["onnx"])
+            if name in arguments["ranges"]:
+                node.output[index] = f"{name}.raw"
+                nodes.append(_clip(graph, node.output[index], name, arguments["ranges"][name]))
+    _save(model, nodes, arguments["onnx"])
     return {}, []
 
 
-COMMANDS = {"unquantize": unquantize, "clip": clip}
+def clip_inputs(arguments, _arrays):
+    """Limits what operators of the model `onnx` read first; other readers of the same tensors are not limited.
+
+    Args:
+        ranges: The output of an operator -> the lowest and the highest value of its first input.
+    """
+    model = onnx.load(arguments["onnx"])
+    graph, nodes = model.graph, []
+    for node in graph.node:
+        name = node.output[0]
+        if name in arguments["ranges"]:
+            nodes.append(_clip(graph, node.input[0], f"{name}.input", arguments["ranges"][name]))
+            node.input[0] = f"{name}.input"
+        nodes.append(node)
+    _save(model, nodes, arguments["onnx"])
+    return {}, []
+
+
+def _clip(graph, value: str, made: str, ends):
+    """An operator that limits `value` to its lowest and highest value, as `made`."""
+    names = (f"{made}.from", f"{made}.to")
+    pairs = zip(names, ends, strict=True)
+    graph.initializer.extend(numpy_helper.from_array(np.array(end, np.float32), name) for name, end in pairs)
+    return helper.make_node("Clip", [value, *names], [made], name=made)
+
+
+def _save(model, nodes: list, path: str) -> None:
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+COMMANDS = {"unquantize": unquantize, "clip": clip, "clip_inputs": clip_inputs}

@@ -176,23 +176,23 @@ def test_no_hint_where_nothing_is_lost(workshop, source):
     assert not any("WINOGRAD" in text for text in made.manifest.warnings)
 
 
-def with_context() -> Program:
-    """Scores of features, plus scores of their means over the image."""
+def with_context(groups: int = 1) -> Program:
+    """Scores of features, plus scores of their means over the image, in groups."""
     random, graph = np.random.default_rng(6), Graph()
-    convolution = {"strides": [1, 1], "dilations": [1, 1], "groups": 1}
+    convolution = {"strides": [1, 1], "dilations": [1, 1]}
     convolution |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
 
-    def convolved(value: str, given: int, made: int, side: int, kernel: int) -> str:
-        weight = graph.param(random.normal(0, 0.3, (made, given, kernel, kernel)).astype(np.float32))
-        inputs, pads = {"Input": value, "Filter": weight}, [kernel // 2, kernel // 2]
-        return graph.op("conv2d", inputs, (1, made, side, side), slot="Output", paddings=pads, **convolution)
+    def convolved(value: str, given: int, made: int, side: int, kernel: int, groups: int = 1) -> str:
+        weight = graph.param(random.normal(0, 0.3, (made, given // groups, kernel, kernel)).astype(np.float32))
+        inputs, how = {"Input": value, "Filter": weight}, {"paddings": [kernel // 2, kernel // 2], "groups": groups}
+        return graph.op("conv2d", inputs, (1, made, side, side), slot="Output", **how, **convolution)
 
     value = convolved(graph.feed(1, 3, 32, 32), 3, 16, 32, 3)
     pool = {"pooling_type": "avg", "ksize": [1, 1], "strides": [1, 1], "paddings": [0, 0], "global_pooling": False}
     pool |= {"adaptive": True, "ceil_mode": False, "exclusive": True}
     pool |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
     means = graph.op("pool2d", {"X": value}, (1, 16, 1, 1), **pool)
-    context = convolved(means, 16, 4, 1, 1)
+    context = convolved(means, 16, 4, 1, 1, groups)
     added = {"X": convolved(value, 16, 4, 32, 3), "Y": context}
     return graph.program(graph.op("elementwise_add", added, (1, 4, 32, 32), axis=-1))
 

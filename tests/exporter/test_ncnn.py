@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from graphs import Graph
 from installed import require, require_worker
-from test_mnn import network
+from test_mnn import network, with_context
 from workshop import Workshop
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.program import Program
-from segexport.exporter.same_as_source import made_inputs, outputs_of
+from segexport.exporter.same_as_source import difference, made_inputs, outputs_of
 from segexport.exporter.to_ncnn import ToNcnn
 from segexport.measure.audit import NOT_RUN, Audit
 from segexport.pipeline.registry import make_step, target_named
@@ -103,6 +103,22 @@ def test_a_layer_that_stays_float_has_fp16_weights(workshop, source, int8):
     assert 0.8 * 16 * 16 * 9 < more < 1.2 * 16 * 16 * 9  # two bytes for each weight in place of one
     ours, found = outputs(quantized, OnnxRuntime()), outputs(made, NcnnRuntime())
     assert np.abs(found - ours).mean() < 0.2 * np.abs(ours - outputs(source, OnnxRuntime())).mean()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_what_a_float_layer_reads_keeps_its_range(workshop, groups):
+    """ncnn has no int8 layer for groups; the means of a white image are far larger than those of the calibration's."""
+    target = target_named("ncnn")
+    made = workshop.imported(with_context(groups), f"context{groups}")
+    *before, convert = target.steps(target.Recipe(to="ncnn", precision="int8", calibration={"agreement": 0.0}))
+    for step in before:
+        made = workshop.made(step, made)
+    white = [[np.ones((1, 3, 32, 32), np.float32)]]
+    ((wanted,),), ((found,),) = (
+        outputs_of(one, runtime, white, StepContext())
+        for one, runtime in ((made, OnnxRuntime()), (workshop.made(convert, made), NcnnRuntime()))
+    )
+    assert difference(wanted, found) < 0.05
 
 
 def test_floats_that_call_themselves_int8_fail_the_audit(workshop, source):
