@@ -196,9 +196,12 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
     channels, assumed = _channels(fed, options)
     config = found.describe(channels)
     notes = [f"read from {config.source}", *config.notes, *assumed, *notes, *found.notes]
-    shapes = {}
-    if options.input_size is not None:
-        width, height = options.input_size
+    shapes, size = {}, options.input_size
+    if size is None and not detector:
+        size = _needed_size(graph, fed, config, options)
+        notes += [] if size is None else [warning(_SIZE_IS_NEEDED)]
+    if size is not None:
+        width, height = size
         shapes = {fed.name: (1, fed.shape[1], height, width)}
         if detector:
             shapes |= {name: (1, 2) for name in graph.feed_names if name != fed.name}
@@ -273,6 +276,36 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
             hint="export the network with its channels first" if last else "",
         )
     return spec
+
+
+_SIZE_IS_NEEDED = (
+    "what the network computes depends on its input's size: the stated one is fixed; for another one, --input-size"
+)
+
+
+def _needed_size(
+    graph: program.Program, spec: TensorSpec, config: DeployConfig, options: ImportOptions
+) -> tuple[int, int] | None:
+    """Returns the (width, height) that the export states, for a network that can only be read for a fixed size.
+
+    Such a network has a branch or a loop that depends on the size of its input, and this is dynamic.
+    """
+    if -1 not in spec.shape[2:]:
+        return None
+    try:
+        straighten(graph.copy())
+    except UnsupportedModelError:
+        return _only_size(_stated(options, config), config)
+    return None
+
+
+def _only_size(preprocess: Preprocess, config: DeployConfig) -> tuple[int, int] | None:
+    """Returns (width, height) of the tensor of every image, else of `input_shape`; None if neither is fixed."""
+    last = next((op for op in reversed(preprocess.geometry) if not isinstance(op, Clip)), None)
+    if isinstance(last, Pad) or (isinstance(last, Resize) and not last.keep_ratio):
+        return place(preprocess, 1, 1).tensor
+    height, width = (config.input_shape or (-1, -1))[-2:]
+    return (width, height) if height > 0 and width > 0 else None
 
 
 def _channels(spec: TensorSpec, options: ImportOptions) -> tuple[int, list[str]]:

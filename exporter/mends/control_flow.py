@@ -221,14 +221,20 @@ class _Walk:
         return out
 
     def _are_of_one_size(self, sides: list[str]) -> bool:
-        """Whether all sides have the same size, tested at two input sizes if the input is dynamic."""
+        """Whether all sides have the same size, tested at two input sizes if the input is dynamic.
+
+        A side may take one input size only, such as the sum with a table of positions.
+        """
         dims = {self._program.shape(side) for side in sides}
         if len(dims) == 1 and -1 not in next(iter(dims)):
             return True
-        return len({len(size) for size in dims}) == 1 and all(
-            len(found := self._sizes_at(height, width, sides)) == 1 and -1 not in next(iter(found))
-            for height, width in _PROBES
-        )
+        if len({len(size) for size in dims}) > 1:
+            return False
+        try:
+            found = [self._sizes_at(height, width, sides) for height, width in _PROBES]
+        except UnsupportedModelError:
+            return False
+        return all(len(sizes) == 1 and -1 not in next(iter(sizes)) for sizes in found)
 
     def _sizes_at(self, height: int, width: int, names: list[str]) -> set[tuple[int, ...]]:
         """Returns the sizes of variables at this input size."""

@@ -59,6 +59,14 @@ def _arg_max(context: Context) -> Dims:
     return (*dims[:axis], 1, *dims[axis + 1 :]) if op.attr("keepdims") else (*dims[:axis], *dims[axis + 1 :])
 
 
+def _p_norm(context: Context) -> Dims:
+    dims, op = context.dims(), context.op
+    if op.attr("asvector"):
+        raise NoRule
+    axis = op.attr("axis", -1) % len(dims)
+    return (*dims[:axis], 1, *dims[axis + 1 :]) if op.attr("keepdim") else (*dims[:axis], *dims[axis + 1 :])
+
+
 def _top_k(context: Context) -> Dims:
     dims = context.dims()
     if context.op.input("K"):
@@ -116,6 +124,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("matmul_v2", "bmm"), _matmul),
     **dict.fromkeys(("gather", "index_select"), _gather),
     **dict.fromkeys(("arg_max", "arg_min"), _arg_max),
+    "p_norm": _p_norm,
     "fill_constant": _fill_constant,
     "einsum": _einsum,
     "rnn": _rnn,

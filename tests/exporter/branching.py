@@ -119,6 +119,21 @@ class CollectedInALoop(Network):
         return self.left(paddle.stack(rows, axis=1).reshape([1, 8, SIDE // 2, SIDE // 2]))
 
 
+class TableOfOneSize(Network):
+    """Positions that are added, and resized if the image has another size (as in ViT)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = self.create_parameter([1, 8, SIDE // 2, SIDE // 2], default_initializer=nn.initializer.Normal())
+
+    def between(self, x, image):
+        if paddle.shape(x)[2] * paddle.shape(x)[3] == self.table.shape[2] * self.table.shape[3]:
+            x = x + self.table
+        else:
+            x = x + F.interpolate(self.table, paddle.shape(x)[2:], mode="bilinear")
+        return x
+
+
 class LoopOnValues(Network):
     """Refused: the number of iterations depends on the image."""
 
@@ -141,7 +156,7 @@ class SidesOfTwoSizes(Network):
 REFUSED = (LoopOnValues, SidesOfTwoSizes)
 NETWORKS = (
     LoopUntilItFits, PadIfUneven, BranchOnValues, OverwrittenInABranch, BranchInABranch, ChosenFlag,
-    LoopWithABranchOnValues, CollectedInALoop, *REFUSED,
+    LoopWithABranchOnValues, CollectedInALoop, TableOfOneSize, *REFUSED,
 )  # fmt: skip
 NAMES = [network.__name__ for network in NETWORKS if network not in REFUSED]
 

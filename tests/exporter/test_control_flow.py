@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,32 @@ def test_what_depends_on_a_free_size_wants_it_fixed(
     found = workshop.imported(folder, input_size=(SIDE, SIDE)).manifest
     assert set(NOTES[name]) < set(found.lineage[0].notes)
     assert found.outputs[0].shape == (1, 5, SIDE // 2, SIDE // 2)
+
+
+@pytest.mark.parametrize("stated", ["input_shape", "transforms"])
+def test_a_stated_size_is_fixed_where_the_network_needs_one(
+    stated: str, exports: Path, workshop: Workshop, tools: Toolchain, tmp_path: Path
+) -> None:
+    """A table of positions fits one size, and is resized for any other: the network adds it in a branch."""
+    name = "TableOfOneSize"
+    folder = shutil.copytree(exports / f"{name}-free", tmp_path / stated)
+    with pytest.raises(UnsupportedModelError, match=r"^select_input \(") as caught:
+        workshop.imported(folder)
+    assert caught.value.hint == "fix the size: --input-size WIDTHxHEIGHT"
+    shape, resize = f"[1, 3, {SIDE}, {SIDE}]", f"{{type: Resize, target_size: [{SIDE}, {SIDE}]}}"
+    given = f"input_shape: {shape}, transforms: []" if stated == "input_shape" else f"transforms: [{resize}]"
+    (folder / "deploy.yaml").write_text(f"Deploy: {{model: model.pdmodel, params: model.pdiparams, {given}}}\n")
+    found = workshop.imported(folder)
+    assert found.manifest.image.shape == (1, 3, SIDE, SIDE)
+    notes = " ".join(found.manifest.lineage[0].notes)
+    assert "depends on its input's size: the stated one is fixed" in notes
+    assert f"input fixed to {SIDE}x{SIDE}" in notes
+    made = read(found.file("model"), found.file("params"))
+    for feed in OF_EITHER_SIDE:
+        (expected,) = tools.paddle(program_of(exports, f"{name}-free"), feed)
+        np.testing.assert_array_equal(tools.paddle(made, feed)[0], expected)
+    other = workshop.imported(folder, input_size=(SIDE * 2, SIDE)).manifest  # the other side of the branch
+    assert other.image.shape == (1, 3, SIDE, SIDE * 2)
 
 
 @pytest.mark.parametrize(

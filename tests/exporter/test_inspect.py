@@ -58,6 +58,16 @@ def test_free_sizes_leave_costs_open_until_they_are_given() -> None:
     assert fix_input_shape(program, {"input": (1, 3, 4, 5)}).outputs()[0].shape == (1, 3, 4, 5)
 
 
+@pytest.mark.parametrize(
+    ("axis", "keeps", "found"), [(-1, True, (1, 3, 4, 1)), (1, True, (1, 1, 4, 5)), (1, False, (1, 4, 5))]
+)
+def test_sizes_of_a_norm_follow_the_input(axis: int, keeps: bool, found: tuple[int, ...]) -> None:
+    graph, free = Graph(), tuple(size if size < 4 else -1 for size in found)
+    attrs = {"axis": axis, "keepdim": keeps, "asvector": False, "porder": 2.0, "epsilon": 1e-12}
+    program = graph.program(graph.op("p_norm", {"X": graph.feed(1, 3, -1, -1)}, free, **attrs))
+    assert fix_input_shape(program, {"input": (1, 3, 4, 5)}).outputs()[0].shape == found
+
+
 def test_an_unknown_operator_is_named_with_its_layer() -> None:
     graph = Graph()
     image = graph.feed(1, 2)
