@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx
-from onnx import NodeProto, TensorProto, helper, shape_inference
+from node_reads import reads
+from onnx import TensorProto, helper, shape_inference
 
 _state: dict = {}
 
@@ -34,9 +33,9 @@ def places(arguments, _arrays):
     inputs = [value.name for value in model.graph.input if value.name not in constants]
     of_image = set(inputs)
     for node in model.graph.node:
-        if of_image & set(_reads(node)):
+        if of_image & set(reads(node)):
             of_image.update(node.output)
-    read_last = {name: index for index, node in enumerate(model.graph.node) for name in _reads(node)}
+    read_last = {name: index for index, node in enumerate(model.graph.node) for name in reads(node)}
     read_last.update(dict.fromkeys((value.name for value in model.graph.output), len(model.graph.node)))
     crossing, found = dict.fromkeys(inputs), [[0, inputs]]
     for index, node in enumerate(model.graph.node, 1):
@@ -61,7 +60,7 @@ def cut(arguments, _arrays):
     for node in reversed(graph.node):
         if (wanted & set(node.output)) - set(starts):
             nodes.append(node)
-            wanted.update(_reads(node))
+            wanted.update(reads(node))
     read = [name for name in starts if name in wanted]
     whole = {value.name: value for value in graph.input}
     part = helper.make_graph(
@@ -80,16 +79,6 @@ def cut(arguments, _arrays):
 
 def _described(name: str, sizes: dict) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes[name])
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    """Names that an operator reads, also inside its branches and loops."""
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
-            yield from (value.name for value in graph.output)
 
 
 COMMANDS = {"places": places, "cut": cut}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from node_reads import reads
 from onnx import NodeProto, helper
 
 _VALUES = 64  # sampled values per tensor
@@ -23,7 +23,7 @@ def samples(arguments, arrays):
     constants = {value.name: value for value in model.graph.initializer}
     given = [value.name for value in model.graph.input if value.name not in constants]
     values = dict(zip(given, arrays, strict=True))
-    last_reader = {name: index for index, node in enumerate(model.graph.node) for name in _reads(node)}
+    last_reader = {name: index for index, node in enumerate(model.graph.node) for name in reads(node)}
     # a sequence of tensors cannot be given to the next part
     step = len(model.graph.node) if any("Sequence" in node.op_type for node in model.graph.node) else _AT_ONCE
     found = []
@@ -44,7 +44,7 @@ def samples(arguments, arrays):
 
 def _part(model, nodes: list[NodeProto], made: list[str], values: dict, constants: dict) -> onnx.ModelProto:
     """The model of these operators: it reads `values` and the constants, and returns all that it makes."""
-    read = dict.fromkeys(name for node in nodes for name in _reads(node))
+    read = dict.fromkeys(name for node in nodes for name in reads(node))
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values[name].dtype), values[name].shape)
         for name in read
@@ -56,16 +56,6 @@ def _part(model, nodes: list[NodeProto], made: list[str], values: dict, constant
     part.CopyFrom(onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph))
     part.functions.extend(model.functions)
     return part
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    """Names that an operator reads, also inside its branches and loops."""
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
-            yield from (value.name for value in graph.output)
 
 
 def _session(model) -> ort.InferenceSession:
