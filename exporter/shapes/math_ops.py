@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from segexport.exporter.shapes.context import Context, Dims, NoRule, Rule, broadcast
 
 
@@ -46,7 +48,12 @@ def _reduce(context: Context) -> Dims:
         if op.attr("reduce_all") or not op.attr("dim")
         else {a % len(dims) for a in op.attr("dim")}
     )
-    if op.attr("keep_dim"):
+    return _without(dims, axes, keep=bool(op.attr("keep_dim")))
+
+
+def _without(dims: Dims, axes: Collection[int], *, keep: bool) -> Dims:
+    """The shape after a reduction of these axes, which stay with size 1 if `keep`."""
+    if keep:
         return tuple(1 if axis in axes else size for axis, size in enumerate(dims))
     return tuple(size for axis, size in enumerate(dims) if axis not in axes)
 
@@ -55,16 +62,14 @@ def _arg_max(context: Context) -> Dims:
     dims, op = context.dims(), context.op
     if op.attr("flatten"):
         raise NoRule
-    axis = op.attr("axis", -1) % len(dims)
-    return (*dims[:axis], 1, *dims[axis + 1 :]) if op.attr("keepdims") else (*dims[:axis], *dims[axis + 1 :])
+    return _without(dims, {op.attr("axis", -1) % len(dims)}, keep=bool(op.attr("keepdims")))
 
 
 def _p_norm(context: Context) -> Dims:
     dims, op = context.dims(), context.op
     if op.attr("asvector"):
         raise NoRule
-    axis = op.attr("axis", -1) % len(dims)
-    return (*dims[:axis], 1, *dims[axis + 1 :]) if op.attr("keepdim") else (*dims[:axis], *dims[axis + 1 :])
+    return _without(dims, {op.attr("axis", -1) % len(dims)}, keep=bool(op.attr("keepdim")))
 
 
 def _top_k(context: Context) -> Dims:
