@@ -13,6 +13,7 @@ from typing import Any
 import segexport
 from segexport.compress.training_job import Job
 from segexport.errors import WorkerCrashed, WorkerTimeout, all_kinds
+from segexport.process.fast_products import fast_products
 from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker
 
@@ -44,7 +45,8 @@ def alone(
         more: Worker arguments besides the job.
     """
     steps = job.options.steps
-    with Worker(script, needs="paddle", own_code=True, threads=threads, name="fine-tuning") as worker:
+    how = {"threads": threads, "environment": fast_products()}
+    with Worker(script, needs="paddle", own_code=True, name="fine-tuning", **how) as worker:
         answer, _ = worker.call("begin", {"job": job.model_dump_json(), **(more or {})}, timeout_s=timeout_s)
         yield answer
         while not answer["finished"]:
@@ -79,7 +81,7 @@ def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) 
     package.symlink_to(Path(segexport.__file__).parent)
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     paths = {"PYTHONPATH": str(package.parent)}
-    backend = {"PADDLE_DISTRI_BACKEND": "gloo"} if job.device == "cpu" else {}
+    backend = fast_products() | ({"PADDLE_DISTRI_BACKEND": "gloo"} if job.device == "cpu" else {})
     with (folder / "launcher.log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, **limits, **backend, **paths}, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -23,6 +23,7 @@ from segexport.errors import MismatchError
 from segexport.exporter import program
 from segexport.exporter.quantized_program import require_float
 from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.fast_products import fast_products
 from segexport.process.worker import Worker
 from segexport.spec import Format
 
@@ -209,7 +210,8 @@ class _FromImages(_Pruning):
             data=DatasetSpec.of(data, classes),
             seed=context.seed,
         )
-        self._worker = Worker(_WORKER, needs="paddle", own_code=True, threads=context.threads, name="pruning")
+        how = {"threads": context.threads, "environment": fast_products()}
+        self._worker = Worker(_WORKER, needs="paddle", own_code=True, name="pruning", **how)
         try:
             self._call("begin", job=job.model_dump_json())
         except BaseException:

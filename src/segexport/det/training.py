@@ -16,6 +16,7 @@ from segexport.exporter import to_onnx
 from segexport.importers.checkpoint import read_checkpoint
 from segexport.importers.checkpoint_fit import beginning
 from segexport.importers.detection_config import DetectionConfig
+from segexport.process.fast_products import fast_products
 from segexport.process.worker import Worker
 from segexport.spec import Preprocess
 from segexport.task.instance.data import InstanceData
@@ -165,7 +166,8 @@ class DetectorTraining:
 
     def __init__(self, config: DetectionConfig, course: DetectorCourse, pretrained: Path | None = None) -> None:
         self._course, self.notes = course, ()
-        self._worker = Worker(_WORKER, needs="ppdet", name="PaddleDetection", threads=course.threads)
+        how = {"threads": course.threads, "environment": fast_products()}
+        self._worker = Worker(_WORKER, needs="ppdet", name="PaddleDetection", **how)
         try:
             self._begin(config, pretrained)
         except BaseException:

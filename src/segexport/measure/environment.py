@@ -17,9 +17,9 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asim
 
 def describe_machine() -> dict[str, object]:
     """Processor, its relevant instructions, cores, system, Python and the packages that make or run models."""
-    processor, flags = _processor()
+    flags = processor_flags()
     return {
-        "processor": processor,
+        "processor": _cpuinfo().get("model name") or platform.processor() or platform.machine(),
         "instructions": [name for name in _INSTRUCTIONS if name in flags],
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -61,17 +61,28 @@ def describe_gpu(index: int) -> tuple[str, str]:
     return name.strip(), driver.strip()
 
 
-def _processor() -> tuple[str, frozenset[str]]:
+def processor_vendor() -> str:
+    """The processor's maker as it names itself (`AuthenticAMD`); empty if unknown."""
+    return _cpuinfo().get("vendor_id", "")
+
+
+def processor_flags() -> frozenset[str]:
+    """The processor's instruction sets, as Linux names them; none if unknown."""
+    found = _cpuinfo()
+    return frozenset((found.get("flags") or found.get("features") or "").split())
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux tells of the first core; empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or platform.machine(), frozenset()
+        return {}
     found: dict[str, str] = {}
     for line in lines:
         key, _, value = line.partition(":")
         found.setdefault(key.strip().lower(), value.strip())
-    flags = found.get("flags") or found.get("features") or ""
-    return found.get("model name") or platform.machine(), frozenset(flags.split())
+    return found
 
 
 def _version(package: str) -> str:
