@@ -80,6 +80,10 @@ def recognise(program: ProgramGraph, output: str) -> Head:
     semantics, decided_at = tracer.meaning(output)
     layout = tracer.layout(output)
     rank = len(program.shape(output))
+    if rank < 2 or (
+        rank == 2 and not layout and semantics != "class_index"
+    ):  # numbers of the whole image, not of pixels
+        return Head("other", "", 0)
     if semantics == "class_index":
         layout = layout or {2: "HW", 3: "NHW", 4: "NCHW"}.get(rank, "")
         return Head("class_index", layout, tracer.index_classes(decided_at))

@@ -27,7 +27,8 @@ from segexport.exporter.rewrites.cumsum import CumsumToPlain
 from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
 from segexport.exporter.rewrites.dot import DotToSum
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
-from segexport.exporter.rewrites.expand_as import ExpandAsToExpand
+from segexport.exporter.rewrites.expand_as import ExpandAsOfFreeSize, ExpandAsToExpand
+from segexport.exporter.rewrites.finite import FiniteToComparison
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
@@ -38,6 +39,8 @@ from segexport.exporter.rewrites.index_select import IndexSelectToGather
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats, ScaleOfIntegers
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
+from segexport.exporter.rewrites.linspace import LinspaceToRange
+from segexport.exporter.rewrites.logsumexp import LogsumexpToReductions
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.p_norm import PNormToReduction
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
@@ -84,6 +87,7 @@ REWRITES: tuple[Rewrite, ...] = (
     StridedSliceForwards(),
     RollWithinAxis(),
     RollOfFreeAxis(),
+    LinspaceToRange(),
     CropToSlice(),
     RoiAlignOfOwnSamples(),
     RoiAlignOfShiftedBoxes(),
@@ -100,15 +104,18 @@ REWRITES: tuple[Rewrite, ...] = (
     GatherByList(),
     PNormToReduction(),
     Pool3dToPool2d(),
+    FiniteToComparison(),
     *(ActivationsToArithmetic(target) for target in (ONNX, LITE_ARM, LITE_X86)),
     NormalizationDefaults(),
     GroupNormOfImages(),
     ChannelOrderToReshape(),
     SwishBeta(),
     PowerToProduct(),
+    LogsumexpToReductions(),
     CastBeforeReduction(),
     ReductionsOfFewAxes(),
     ExpandAsToExpand(),
+    ExpandAsOfFreeSize(),
     TakeAlongAxisToGather(),
     PutAlongAxisToScatter(),
     ScatterOfSums(),

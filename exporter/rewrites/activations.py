@@ -8,6 +8,7 @@ computes a leaky ReLU as max(x, alpha * x), and indexes a PReLU's per-element al
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from segexport.exporter.converters import CONVERTERS
@@ -22,7 +23,7 @@ class ActivationsToArithmetic(EachOperator):
     """Rewrites the activations that a converter does not support."""
 
     name = "activations_to_arithmetic"
-    version = "3"
+    version = "4"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
@@ -55,6 +56,8 @@ class ActivationsToArithmetic(EachOperator):
             return op.attr("mode") == "element" and ONNX not in self.targets
         if op.type == "round":
             return ONNX in self.targets
+        if op.type == "maxout":
+            return -1 not in program.shape(op.output("Out") or "")
         if op.type == "logsigmoid":  # paddle2onnx writes log(sigmoid(x)); sigmoid underflows to 0 below -104
             return True
         if op.type == "softplus":
@@ -96,6 +99,15 @@ class _Arithmetic(OpBuilder):
         """1 for elements where the comparison of `x` with `y` is true, else 0."""
         return self.cast(self.add(kind, {"X": x, "Y": y}, self._dims, "bool", axis=-1), self._dims, "float32")
 
+    def largest_of_groups(self, axis: int, groups: int) -> None:
+        """Writes the maxima over `groups` neighbours along an axis."""
+        axis %= len(self._dims)
+        out = (*self._dims[:axis], self._dims[axis] // groups, *self._dims[axis + 1 :])
+        lines = (prod(out[: axis + 1]), groups, prod(out[axis + 1 :]))
+        attrs = {"dim": [1], "keep_dim": False, "reduce_all": False, "in_dtype": -1, "out_dtype": -1}
+        largest = self.add("reduce_max", {"X": self.reshape(self.x, lines)}, (lines[0], lines[2]), **attrs)
+        self.reshape(largest, out, out=self._out)
+
     def below(self, x: str) -> str:
         """min(x, 0), as -relu(-x)."""
         return self.line(self.one("relu", self.line(x, -1.0)), -1.0)
@@ -135,6 +147,17 @@ def _softshrink(b: _Arithmetic, op: Op) -> None:
     width = op.attr("lambda", 0.5)
     above = b.one("relu", b.line(b.x, 1.0, -width))
     b.two("sub", above, b.one("relu", b.line(b.x, -1.0, -width)), last=True)
+
+
+def _hard_shrink(b: _Arithmetic, op: Op) -> None:
+    width = op.attr("threshold", 0.5)
+    magnitude = b.two("add", b.one("relu", b.x), b.one("relu", b.line(b.x, -1.0)))
+    b.two("mul", b.x, b.compared("greater_than", magnitude, width), last=True)
+
+
+def _maxout(b: _Arithmetic, op: Op) -> None:
+    """The largest of each `groups` channels that follow each other."""
+    b.largest_of_groups(op.attr("axis", 1), op.attr("groups"))
 
 
 def _logsigmoid(b: _Arithmetic, _op: Op) -> None:
@@ -185,6 +208,8 @@ _FORMULAS: dict[str, Callable[[_Arithmetic, Op], None]] = {
     "softsign": _softsign,
     "tanh_shrink": _tanh_shrink,
     "softshrink": _softshrink,
+    "hard_shrink": _hard_shrink,
+    "maxout": _maxout,
     "logsigmoid": _logsigmoid,
     "brelu": _clipped,
     "softplus": _softplus,

@@ -204,6 +204,7 @@ class OpBuilder:
         counts = np.indices(wanted, dtype=np.float32)
         starts = sum(counts[at] * strides[at] for at in range(len(dims)) if at != axis) + np.zeros(wanted, np.float32)
         number = self.affine(self.cast(index, wanted, "float32"), wanted, strides[axis])
+        starts = np.asarray(starts, np.float32)  # NumPy 1 widens float32 times a number above 2^16
         place = self.binary("elementwise_add", number, self.param(starts), wanted)
         return self.cast(self.reshape(place, (prod(wanted),)), (prod(wanted),), "int32")
 

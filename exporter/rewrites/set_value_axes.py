@@ -1,6 +1,7 @@
 """Rewrites set_value along several axes as nested forward writes along one axis each, for paddle2onnx.
 
 x[a, b] = v becomes: slice x[a], write v into its [b], write the result back to x[a]. Negative strides flip v.
+Paddle ends x[mask] = v by a set_value without axes, which writes the whole tensor: a copy.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class SetValueOfOneAxis(EachOperator):
     """Rewrites operators with constant bounds and known sizes along the written axes."""
 
     name = "set_value_of_one_axis"
-    version = "2"
+    version = "3"
     targets = frozenset({ONNX})
     what = "set_value"
     became = "written axis by axis"
@@ -26,6 +27,8 @@ class SetValueOfOneAxis(EachOperator):
         if op.type != "set_value" or op.attr("none_axes") or any(op.inputs.get(slot) for slot in _COMPUTED):
             return False
         axes, dims, value = op.attr("axes") or [], program.shape(op.input("Input") or ""), op.input("ValueTensor")
+        if not axes:
+            return value is not None and program.shape(value) == dims
         if any(dims[axis] < 0 for axis in axes):
             return False
         if value and not _is_known(program, op, value):
@@ -38,6 +41,9 @@ class SetValueOfOneAxis(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         build = OpBuilder(program, f"{op.output('Out')}.part")
         value, dropped = op.input("ValueTensor"), sorted(op.attr("decrease_axes") or [])
+        if not op.attr("axes"):
+            program.replace(op, Op("assign", {"X": [value or ""]}, op.outputs))
+            return
         if value:
             value = _with_all_axes(program, build, op, value, dropped)
         _written(program, build, op, op.input("Input") or "", 0, value, op.output("Out") or "")

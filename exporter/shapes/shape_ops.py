@@ -121,6 +121,10 @@ def _expand(context: Context) -> Dims:
     return tuple(out)
 
 
+def _expand_as(context: Context) -> Dims:
+    return context.dims("Y") if context.op.input("Y") else tuple(context.op.attr("target_shape"))
+
+
 def _tile(context: Context) -> Dims:
     dims, times = context.dims(), context.integers("repeat_times", "RepeatTimes", "repeat_times_tensor")
     rank = max(len(dims), len(times))
@@ -139,5 +143,6 @@ RULES: dict[str, Rule] = {
     "split": _split,
     "stack": _stack,
     "expand_v2": _expand,
+    "expand_as_v2": _expand_as,
     "tile": _tile,
 }

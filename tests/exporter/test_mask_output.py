@@ -94,6 +94,15 @@ def test_an_output_of_numbers_is_no_mask() -> None:
         chosen(program, sizes)
 
 
+def test_probabilities_of_the_whole_image_are_no_mask() -> None:
+    graph = Graph()
+    image = graph.feed(1, 3, 8, 8)
+    scores = graph.op("relu", {"X": image}, (1, 3, 8, 8))
+    row = graph.op("reshape2", {"X": image}, {"Out": (1, 192), "XShape": (0, 1, 3, 8, 8)}, shape=[1, 192])
+    exists = graph.op("sigmoid", {"X": row}, (1, 192))
+    assert chosen(graph.program(scores, exists)) == ["logits", "other"]
+
+
 def test_the_choice_travels_to_the_head(tmp_path: Path) -> None:
     program = two_heads()
     second = program.fetch_names[1]

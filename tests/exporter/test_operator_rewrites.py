@@ -394,6 +394,17 @@ def summed_whole(graph: Graph, image: str) -> str:
     return graph.op("reduce_sum", {"X": image}, (1, 4, 6), dtype="int32", **attrs)
 
 
+def finiteness(type: str, below: str = "") -> Make:
+    """Which elements of log(x) are finite: those of x below zero are NaN, those of zero, behind a ReLU, infinite."""
+
+    def make(graph: Graph, image: str) -> str:
+        logarithm = graph.op("log", {"X": graph.op(below, {"X": image}, DIMS) if below else image}, DIMS)
+        is_so = graph.op(type, {"X": logarithm}, DIMS, dtype="bool")
+        return graph.op("cast", {"X": is_so}, DIMS, in_dtype=0, out_dtype=5)
+
+    return make
+
+
 _OPEN = 2**31 - 1
 WHOLE = {"asvector": True, "keepdim": True, "epsilon": 1e-12}
 
@@ -406,6 +417,12 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "tanh_shrink": ("activations_to_arithmetic", LITE_X86, one("tanh_shrink")),
     "steep softplus": ("activations_to_arithmetic", ONNX, one("softplus", beta=2.0, threshold=20.0)),
     "gelu by tanh": ("activations_to_arithmetic", ONNX, one("gelu", approximate=True)),
+    "hard_shrink": ("activations_to_arithmetic", LITE_X86, one("hard_shrink", threshold=0.3)),
+    "maxout": ("activations_to_arithmetic", ONNX, one("maxout", (1, 2, 6, 8), groups=2, axis=1)),
+    "a test for NaN": ("finite_to_comparison", ONNX, finiteness("isnan_v2")),
+    "a test for infinity": ("finite_to_comparison", ONNX, finiteness("isinf_v2", "relu")),
+    "a test for finite numbers": ("finite_to_comparison", LITE_X86, finiteness("isfinite_v2")),
+    "logsumexp": ("logsumexp_to_reductions", LITE_X86, one("logsumexp", (1, 6, 8), axis=[1], keepdim=False)),
     "abs": ("activations_to_arithmetic", LITE_X86, magnitude),
     "swish": ("swish_beta", LITE_X86, one("swish")),
     "batch_norm": ("normalization_defaults", ONNX, batch_norm),
@@ -444,6 +461,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "the last column": (
         "set_value_of_one_axis", ONNX, set_part(dropped=(3,), axes=[3], starts=[-1], ends=[2**31 - 1], steps=[1]),
     ),
+    "the whole": ("set_value_of_one_axis", ONNX, set_part(tensor=DIMS, axes=[], starts=[], ends=[], steps=[])),
     "norm of 1": ("p_norm_to_reduction", LITE_X86, norm(1.0)),
     "norm of 3": ("p_norm_to_reduction", LITE_X86, norm(3.0, keep=False)),
     "infinite norm, ONNX": ("p_norm_to_reduction", ONNX, norm(float("inf"))),
@@ -587,6 +605,43 @@ def test_a_roll_of_a_free_axis_by_more_than_it_has(shift: list[int], free: list[
     assert notes == ["roll_of_free_axis 1: 1 operator roll of a dynamic axis written as gather"]
     np.testing.assert_array_equal(tools.onnx(changed, [IMAGE])[0], np.roll(IMAGE, shift, free))
     assert not np.array_equal(tools.onnx(program, [IMAGE])[0], np.roll(IMAGE, shift, free))
+
+
+def test_an_expansion_to_a_free_size(tools: Toolchain) -> None:
+    graph = Graph()
+    column, image = graph.feed(-1, 4, 1, 8), graph.feed(-1, 4, -1, 8)
+    inputs = {"X": column, "Y": image}
+    typed = {"target_shape": ("INTS", [-1, 4, -1, 8])}
+    program = graph.program(graph.op("expand_as_v2", inputs, (-1, 4, -1, 8), typed=typed))
+    feed = [IMAGE[:, :, :1].copy(), IMAGE]
+    changed, notes = rewrites.rewrite_for(ONNX, program)
+    assert notes == ["expand_as_of_free_size 1: 1 operator expand_as_v2 written as expand_v2 of a computed size"]
+    np.testing.assert_array_equal(tools.onnx(changed, feed)[0], IMAGE[:, :, :1].repeat(6, axis=2))
+    with pytest.raises(SegexportError):
+        tools.onnx(program, feed)
+
+
+def test_a_count_of_steps_that_is_computed(tools: Toolchain) -> None:
+    graph = Graph()
+    image = graph.feed(1, -1)
+    sizes = graph.op("shape", {"Input": image}, (2,), dtype="int32")
+    many = graph.op("slice", {"Input": sizes}, (1,), dtype="int32", axes=[0], starts=[1], ends=[2])
+    inputs = {"Start": graph.param([-1]), "Stop": graph.param([2]), "Num": many}
+    program = graph.program(graph.op("linspace", inputs, (-1,), typed={"dtype": ("INT", 5)}))
+    changed, notes = rewrites.rewrite_for(ONNX, program)
+    assert notes == ["linspace_to_range 1: 1 operator linspace of a computed count written as range"]
+    for count in (1, 2, 7):
+        (found,) = tools.onnx(changed, [np.zeros((1, count), np.float32)])
+        np.testing.assert_allclose(found, np.linspace(-1, 2, count), atol=1e-6)
+
+
+def test_places_in_a_large_tensor_are_float32() -> None:
+    graph = Graph()
+    index = graph.param(np.zeros((2, 1, 1)), "int64")
+    inputs = {"Input": graph.feed(2, 300, 300), "Index": index}
+    program = graph.program(graph.op("take_along_axis", inputs, (2, 1, 1), slot="Result", Axis=1))
+    changed, _ = rewrites.rewrite_for(LITE_X86, program)
+    assert {value.dtype.name for value in changed.params.values()} <= {"float32", "int32", "int64"}
 
 
 def test_axes_of_a_narrower_tensor_of_free_size(tools: Toolchain) -> None:
