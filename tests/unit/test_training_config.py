@@ -139,7 +139,87 @@ def test_a_random_transform_of_validation_is_refused_with_its_place(tmp_path):
         ("_base_: [1]\n", "_base_ holds 1"),
         (BASE.replace("num_classes: 5", "num_classes: 7", 1), "num_classes is 7 in train_dataset, 5 in val_dataset"),
         (BASE.replace("type: Dataset", "type: Cityscapes", 1), "of two types: Cityscapes, Dataset"),
+        ("model: {type: UNet}\nval_dataset: {transforms: {type: Normalize}}\n", "val_dataset.transforms is .*, a list"),
+        ("version: 2.0.0\nModel: UNet\nTransforms: []\n_init_params: {}\n", "PaddleX's model.yml, not a training"),
     ],
 )
 def test_what_is_no_configuration(tmp_path, text, match):
     refused(tmp_path, text, match)
+
+
+def test_a_section_without_inheritance_stays_so_over_all_bases(tmp_path):
+    (tmp_path / "runtime.yml").write_text("iters: 10\n")
+    (tmp_path / "base.yml").write_text(BASE)
+    found = config(
+        tmp_path, "_base_: [runtime.yml, base.yml]\nmodel: {_inherited_: false, type: UNet, num_classes: 5}\n"
+    )
+    assert found.model == {"type": "UNet", "num_classes": 5}
+
+
+def test_of_a_key_given_twice_the_last_is_used_and_said(tmp_path):
+    found = config(tmp_path, BASE + "iters: 7\nmodel: {type: UNet, num_classes: 5}\n")
+    assert found.model == {"type": "UNet", "num_classes": 5}
+    assert [note for note in found.notes if "again" in note] == [
+        "warning: net.yml: 'iters' in line 21 is given again; the last one was used, as in PaddleSeg",
+        "warning: net.yml: 'model' in line 22 is given again; the last one was used, as in PaddleSeg",
+    ]
+
+
+def test_a_python_tuple_is_a_list(tmp_path):
+    found = config(tmp_path, BASE.replace("[0.1, 0.2, 0.3]", "!!python/tuple [0.1, 0.2, 0.3]"))
+    assert found.deploy_config(3, None).preprocess.mean == (0.1, 0.2, 0.3)
+
+
+def test_the_data_set_of_the_training_gives_the_classes(tmp_path):
+    text = "train_dataset: {type: Cityscapes}\nval_dataset: {type: ADE20K}\nmodel: {type: UNet}\n"
+    assert config(tmp_path, text).dataset == "Cityscapes"
+
+
+def test_an_empty_list_of_transforms_normalizes_nothing(tmp_path):
+    preprocess = config(
+        tmp_path, "model: {type: UNet, num_classes: 2}\nval_dataset: {type: Dataset, transforms: []}\n"
+    ).deploy_config(3, None)
+    assert (preprocess.preprocess.scale, preprocess.preprocess.mean) == (1.0, (0.0, 0.0, 0.0))
+    assert any("no Normalize" in note for note in preprocess.notes)
+
+
+def test_transforms_that_only_code_explains_are_refused_unless_the_user_describes_them(tmp_path):
+    found = config(
+        tmp_path,
+        "model: {type: UNet, num_classes: 2}\n"
+        "val_dataset: {type: EG1800, common_transforms: [{type: Normalize, mean: [0.4], std: [0.2]}]}\n",
+    )
+    with pytest.raises(InputError, match="val_dataset gives its transforms as common_transforms"):
+        found.deploy_config(3, None)
+    stated = config(tmp_path).deploy_config(3, None).preprocess
+    assert found.deploy_config(3, stated).preprocess == stated
+
+
+def test_different_transforms_of_export_and_validation_are_said(tmp_path):
+    exported = "export: {transforms: [{type: Normalize}]}\n"
+    assert any(
+        "export and val_dataset have different transforms" in note for note in config(tmp_path, BASE + exported).notes
+    )
+    alone = "model: {type: UNet, num_classes: 5}\n" + exported
+    assert not any("different transforms" in note for note in config(tmp_path, alone).notes)
+
+
+def test_the_evaluation_of_version_2_9_is_said_too(tmp_path):
+    runtime = "global: {device: gpu}\ntrain: {do_eval: false}\n"
+    found = config(tmp_path, BASE + runtime + "test: {is_slide: true, crop_size: [64, 64], stride: [32, 32]}\n")
+    (note,) = [note for note in found.notes if note.startswith("warning")]
+    assert "test evaluates in sliding windows" in note
+    assert note.endswith("--tile-size 64x64 --tile-overlap 32x32 --tile-blend average")
+    found = config(tmp_path, BASE + runtime + "test: {aug_eval: true, scales: 0.5}\n")
+    assert any("test evaluates at 0.5 of an image's size; an export" in note for note in found.notes)
+    found = config(tmp_path, BASE + "test_config: {aug_eval: true, scales: [0.5, 1], flip_horizontal: true}\n")
+    assert any("at 0.5, 1 of an image's size and mirrored too" in note for note in found.notes)
+    found = config(tmp_path, BASE + runtime + "test: {aug_eval: true, scales: 1.0}\n")
+    assert not any(note.startswith("warning") for note in found.notes)
+
+
+def test_bases_that_multiply_are_refused_soon(tmp_path):
+    for index in range(14):
+        (tmp_path / f"{index}.yml").write_text(f"_base_: [{', '.join([f'{index + 1}.yml'] * 4)}]\n")
+    (tmp_path / "14.yml").write_text("model: {type: UNet}\n")
+    refused(tmp_path, "_base_: 0.yml\n", "too many bases: over 200 files")

@@ -31,6 +31,7 @@ from segexport.records.run_log import open_logs, record_of_training
 from segexport.spec import HeadKind
 
 _CONFIGS = (".yml", ".yaml")
+_DEFAULT = [{"type": "Normalize"}]  # of a network without transforms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ def _config(network: str, wanted: NetworkOptions) -> TrainingConfig:
     if network.endswith(_CONFIGS):
         config = read_training_config(Path(network))
     else:
-        config = TrainingConfig(file=Path(network), model={"type": network}, transforms=[{"type": "Normalize"}])
+        config = TrainingConfig(file=Path(network), model={"type": network}, transforms=_DEFAULT)
     model = dict(config.model)
     if wanted.backbone is not None:
         model["backbone"] = {"type": wanted.backbone}
@@ -140,7 +141,8 @@ def _config(network: str, wanted: NetworkOptions) -> TrainingConfig:
     config = config.model_copy(update={"model": model, "dataset": ""})
     if wanted.image_size is None:
         return config
-    normalize = [each for each in config.transforms or () if isinstance(each, dict) and each.get("type") == "Normalize"]
+    given = _DEFAULT if config.transforms is None else config.transforms
+    normalize = [each for each in given if isinstance(each, dict) and each.get("type") == "Normalize"]
     resize = {"type": "Resize", "target_size": list(wanted.image_size)}
     return config.model_copy(update={"transforms": [resize, *normalize]})
 
@@ -194,7 +196,8 @@ def _with_resize(config: TrainingConfig, size: tuple[int, int]) -> TrainingConfi
     if config.deploy_config(_channels(config), None).preprocess.geometry:
         return config
     resize = {"type": "Resize", "target_size": list(size)}
-    return config.model_copy(update={"transforms": [resize, *(config.transforms or [{"type": "Normalize"}])]})
+    others = _DEFAULT if config.transforms is None else config.transforms
+    return config.model_copy(update={"transforms": [resize, *others]})
 
 
 def _channels(config: TrainingConfig) -> int:

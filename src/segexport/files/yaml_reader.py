@@ -24,9 +24,29 @@ def read_yaml(path: Path) -> Any:
     return to_data(compose(path), path)
 
 
+@guarded("plain YAML data")
+def read_lenient_yaml(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The content as Paddle's tools read it: the last of repeated keys is taken, and Python tuples are lists.
+
+    Returns:
+        The content, and the repeated keys with their lines.
+
+    Raises:
+        InputError: As for `read_yaml`, but for repeated keys.
+    """
+    repeated: list[str] = []
+    node = compose(path, repeated)
+    tuples_to_lists(node)
+    return to_data(node, path), tuple(repeated)
+
+
 @guarded("YAML")
-def compose(path: Path) -> yaml.Node:
-    """The file as YAML nodes with their lines; raises as `read_yaml` does."""
+def compose(path: Path, repeated: list[str] | None = None) -> yaml.Node:
+    """The file as YAML nodes with their lines; raises as `read_yaml` does.
+
+    Args:
+        repeated: Gets the keys that are given again, with their lines; None: such a key is an error.
+    """
     try:
         with path.open("rb") as stream:  # a pipe has no size before it is read
             data = stream.read(MAX_BYTES + 1)
@@ -43,8 +63,20 @@ def compose(path: Path) -> yaml.Node:
         raise UnreadableError(f"{path}: not valid YAML", cause=_place_of(error)) from None
     if node is None:
         raise UnreadableError(f"{path}: empty")
-    _check(node, path, [0])
+    _check(node, path, [0], repeated)
     return node
+
+
+def tuples_to_lists(node: yaml.Node) -> None:
+    """Converts Python tuples, which PyYAML writes with a tag of their own, to lists."""
+    if isinstance(node, yaml.SequenceNode):
+        if node.tag == "tag:yaml.org,2002:python/tuple":
+            node.tag = "tag:yaml.org,2002:seq"
+        children = node.value
+    else:
+        children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else []
+    for child in children:
+        tuples_to_lists(child)
 
 
 def to_data(node: yaml.Node, path: Path) -> Any:
@@ -72,7 +104,7 @@ def _place_of(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {what}"
 
 
-def _check(node: yaml.Node, path: Path, count: list[int], depth: int = 0) -> None:
+def _check(node: yaml.Node, path: Path, count: list[int], repeated: list[str] | None, depth: int = 0) -> None:
     count[0] += 1
     if count[0] > MAX_NODES or depth > 100:
         raise TooLargeError(
@@ -81,13 +113,15 @@ def _check(node: yaml.Node, path: Path, count: list[int], depth: int = 0) -> Non
         )
     if isinstance(node, yaml.SequenceNode):
         for child in node.value:
-            _check(child, path, count, depth + 1)
+            _check(child, path, count, repeated, depth + 1)
     elif isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, child in node.value:
             line = key.start_mark.line + 1
             name = str(key.value)
             if name in seen and name != "<<":
-                raise UnreadableError(f"{path}: line {line}: {name!r} is given twice, first in line {seen[name]}")
+                if repeated is None:
+                    raise UnreadableError(f"{path}: line {line}: {name!r} is given twice, first in line {seen[name]}")
+                repeated.append(f"{name!r} in line {line}")
             seen[name] = line
-            _check(child, path, count, depth + 1)
+            _check(child, path, count, repeated, depth + 1)

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import yaml
-
 from segexport.artifact import warning
 from segexport.errors import ModelSettingsError, UnreadableError
 from segexport.files.foreign import guarded
-from segexport.files.yaml_reader import compose, to_data
+from segexport.files.yaml_reader import compose, to_data, tuples_to_lists
 from segexport.importers import paddleseg_0
 from segexport.importers.deploy_params import (
     OWN_HINT,
@@ -263,23 +261,11 @@ def _paddlex_version(content: dict[str, Any]) -> tuple[Dialect, Color]:
 
 def _content(path: Path) -> dict[str, Any]:
     node = compose(path)
-    _tuples_to_lists(node)
+    tuples_to_lists(node)
     content = to_data(node, path)
     if not isinstance(content, dict):
         raise UnreadableError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
     return content
-
-
-def _tuples_to_lists(node: yaml.Node) -> None:
-    """Converts Python tuples, which PaddleX writes with a special tag, to lists."""
-    if isinstance(node, yaml.SequenceNode):
-        if node.tag == "tag:yaml.org,2002:python/tuple":
-            node.tag = "tag:yaml.org,2002:seq"
-        children = node.value
-    else:
-        children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else []
-    for child in children:
-        _tuples_to_lists(child)
 
 
 def typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list[tuple[str, dict[str, Any]]]:

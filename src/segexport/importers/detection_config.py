@@ -11,14 +11,13 @@ from typing import Any
 
 from segexport.errors import InputError, MissingInputError, ModelSettingsError
 from segexport.files.foreign import guarded
-from segexport.files.yaml_reader import read_yaml
+from segexport.files.yaml_reader import read_lenient_yaml
 from segexport.importers.deploy_config import DeployConfig
 from segexport.importers.deploy_params import PADDLEDETECTION
 from segexport.importers.deploy_transforms import to_preprocess
-from segexport.importers.training_config import plain_arguments
+from segexport.importers.training_config import notes_of_repeated, plain_arguments, require_few_bases
 from segexport.spec import Frozen, Preprocess
 
-_DEPTH = 16  # longest chain of files that inherit from one another
 _READER = "TestReader"
 _KEPT = ("num_classes", "norm_type", "use_ema", "with_mask", "hidden_dim", "use_focal_loss", "export_onnx")
 """Keys outside of sections that networks read."""
@@ -70,7 +69,7 @@ class DetectionConfig(Frozen):
 def is_detection(path: Path) -> bool:
     """Whether a configuration is PaddleDetection's: it has bases of its kind, or names an architecture."""
     try:
-        content = read_yaml(path)
+        content, _ = read_lenient_yaml(path)
     except (InputError, OSError):
         return False  # reading it as PaddleSeg's gives the error
     return isinstance(content, dict) and ("_BASE_" in content or isinstance(content.get("architecture"), str))
@@ -83,7 +82,8 @@ def read_detection_config(path: Path) -> DetectionConfig:
     Raises:
         InputError: The file is not YAML, names no architecture or number of classes; a base is missing or circular.
     """
-    content = _with_bases(path, ())
+    repeated: list[str] = []
+    content = _with_bases(path, (), repeated, [0])
     architecture = content.get("architecture")
     if not isinstance(architecture, str) or not isinstance(content.get(architecture), dict):
         raise ModelSettingsError(
@@ -104,19 +104,20 @@ def read_detection_config(path: Path) -> DetectionConfig:
         architecture=architecture,
         sections=sections,
         transforms=tuple(_transforms(path, content.get(_READER))),
-        notes=(f"the network is exported as {PADDLEDETECTION.name} does for ONNX: export_onnx",),
+        notes=(
+            f"the network is exported as {PADDLEDETECTION.name} does for ONNX: export_onnx",
+            *notes_of_repeated(repeated, PADDLEDETECTION.name),
+        ),
     )
 
 
-def _with_bases(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """The content of a file merged with its bases; `below` are the files that inherit from it."""
-    if path.resolve() in below or len(below) > _DEPTH:
-        raise ModelSettingsError(
-            f"{path}: inherits from itself by _BASE_", cause=" <- ".join(map(str, (path, *below[::-1])))
-        )
+def _with_bases(path: Path, below: tuple[Path, ...], repeated: list[str], count: list[int]) -> dict[str, Any]:
+    """The content of a file merged with its bases; parameters as for `require_few_bases`."""
+    require_few_bases(path, below, count, "_BASE_")
     if not path.exists():
         raise MissingInputError(f"{path}: no such file", cause=f"_BASE_ of {below[-1]}" if below else "")
-    content = read_yaml(path)
+    content, keys = read_lenient_yaml(path)
+    repeated += (f"{path.name}: {key}" for key in keys)
     if not isinstance(content, dict):
         raise ModelSettingsError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
     bases = content.pop("_BASE_", None) or []
@@ -124,7 +125,7 @@ def _with_bases(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         raise ModelSettingsError(f"{path}: _BASE_ holds {bases!r}, a list of paths is expected")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = _merged(merged, _with_bases(path.parent / base, (*below, path.resolve())))
+        merged = _merged(merged, _with_bases(path.parent / base, (*below, path.resolve()), repeated, count))
     return _merged(merged, content)
 
 

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from segexport.artifact import warning
-from segexport.errors import InputError, MissingInputError, ModelSettingsError, UnreadableError
+from segexport.errors import InputError, MissingInputError, ModelSettingsError, TooLargeError, UnreadableError
 from segexport.files.foreign import guarded
-from segexport.files.yaml_reader import read_yaml
+from segexport.files.yaml_reader import read_lenient_yaml
 from segexport.importers.deploy_config import DeployConfig, named_types, typed_list
-from segexport.importers.deploy_params import PADDLESEG
+from segexport.importers.deploy_params import OWN_HINT, PADDLESEG
 from segexport.importers.deploy_transforms import to_preprocess
 from segexport.spec import Frozen, Preprocess
 
 _DEPTH = 16  # longest chain of files that inherit from one another
+_FILES = 200  # most files of one configuration; each may name several bases, so a chain can stand for millions
+_INHERITED = "_inherited_"
 _PLAIN_DATASET = "Dataset"  # its classes and channels are given in the file, not in its class
 _DATASETS = ("train_dataset", "val_dataset")
 _WITH_TRANSFORMS = (
@@ -28,9 +30,10 @@ _WITH_TRANSFORMS = (
     "val_dataset",
     "test_dataset",
 )  # the first with transforms is used; `export` is of PaddleSeg 2.2-2.5
+_EVALUATION = ("test_config", "test")  # PaddleSeg 2.9 calls it `test`
 _SECTIONS = {
-    "model", "train_dataset", "val_dataset", "test_dataset", "export", "test_config", "optimizer", "lr_scheduler",
-    "loss", "distill_loss", "learning_rate", "batch_size", "iters", "seed", "to_static_training", "profiler_options",
+    "model", *_DATASETS, "test_dataset", "export", *_EVALUATION, "optimizer", "lr_scheduler", "loss", "distill_loss",
+    "learning_rate", "batch_size", "iters", "seed", "to_static_training", "profiler_options", "global", "train",
 }  # fmt: skip
 
 
@@ -42,8 +45,9 @@ class TrainingConfig(Frozen):
         model: Type and constructor arguments of the network and, nested, of its backbone.
         dataset: Class of the training data in PaddleSeg, which may define the numbers of classes and channels; "" if
             the file gives them, or leaves them to the network.
-        transforms: Transforms of validation, as in the file; None if it has none.
+        transforms: Transforms of validation, as in the file; None if it does not state any.
         transforms_of: Section of the transforms.
+        other_transforms: Names of its transforms that only the code of its data set explains.
         ignore_index: Label of pixels that training ignored.
         notes: Settings that were not used; some are warnings.
     """
@@ -53,6 +57,7 @@ class TrainingConfig(Frozen):
     dataset: str = ""
     transforms: list[Any] | None = None
     transforms_of: str = ""
+    other_transforms: tuple[str, ...] = ()
     ignore_index: int = 255
     notes: tuple[str, ...] = ()
 
@@ -69,10 +74,16 @@ class TrainingConfig(Frozen):
             stated: The user's preprocessing; replaces the file's transforms.
 
         Raises:
-            InputError: The contract cannot express the transforms.
+            InputError: The contract cannot express the transforms, or only code defines what they do.
         """
         if stated is not None:
             return DeployConfig(source=self.source, preprocess=stated, ignore_index=self.ignore_index, notes=self.notes)
+        if self.transforms is None and self.other_transforms:
+            raise ModelSettingsError(
+                f"{self.file}: {self.transforms_of} gives its transforms as {', '.join(self.other_transforms)}",
+                cause="what they do is in the code of its data set",
+                hint=OWN_HINT,
+            )
         where = f"{self.file}: {self.transforms_of}"
         notes = self.notes
         transforms = typed_list(self.file, self.transforms, f"{self.transforms_of}.transforms")
@@ -96,15 +107,16 @@ def read_training_config(path: Path) -> TrainingConfig:
     Raises:
         InputError: The file is not YAML, has no network, or contradicts itself; a base is missing or circular.
     """
-    content = _with_bases(path, ())
+    repeated: list[str] = []
+    content = _without_marks(_with_bases(path, (), repeated, [0]))
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("type"), str):
         raise _no_model(path, content)
     datasets = [_section(path, content, name) for name in _DATASETS]
     model = plain_arguments(path, model, "model")
-    kinds = {data["type"] for data in datasets if isinstance(data.get("type"), str)}
-    if len(kinds) > 1:
-        raise ModelSettingsError(f"{path}: train_dataset and val_dataset are of two types: {', '.join(sorted(kinds))}")
+    kinds = [data["type"] for data in datasets if isinstance(data.get("type"), str)]
+    if _PLAIN_DATASET in kinds and len(set(kinds)) > 1:
+        raise ModelSettingsError(f"{path}: train_dataset and val_dataset are of two types: {', '.join(kinds)}")
     classes = _agreed(path, "num_classes", model.get("num_classes"), datasets, "num_classes")
     where = model["backbone"] if isinstance(model.get("backbone"), dict) else model
     channels = _agreed(path, "in_channels", where.get("in_channels"), datasets, "img_channels")
@@ -113,49 +125,82 @@ def read_training_config(path: Path) -> TrainingConfig:
     if channels is not None:
         where["in_channels"] = channels
     ignored = _agreed(path, "ignore_index", None, datasets, "ignore_index")
-    section = next((name for name in _WITH_TRANSFORMS if _section(path, content, name).get("transforms")), "")
+    section, others = _with_transforms(path, content)
     return TrainingConfig(
         file=path,
         model=model,
-        dataset=next(iter(kinds - {_PLAIN_DATASET}), ""),
-        transforms=content[section]["transforms"] if section else None,
+        dataset=next((kind for kind in kinds if kind != _PLAIN_DATASET), ""),  # PaddleSeg asks that of the training
+        transforms=content[section].get("transforms") if section else None,
         transforms_of=section,
+        other_transforms=others,
         ignore_index=255 if ignored is None else ignored,
-        notes=tuple(_notes(path, content, _pretrained(model))),
+        notes=tuple(_notes(path, content, _pretrained(model), repeated)),
     )
 
 
-def _with_bases(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """The content of a file merged with its bases; `below` are the files that inherit from it."""
-    if path.resolve() in below or len(below) > _DEPTH:
-        raise ModelSettingsError(
-            f"{path}: inherits from itself by _base_", cause=" <- ".join(map(str, (path, *below[::-1])))
+def require_few_bases(path: Path, below: tuple[Path, ...], count: list[int], key: str) -> None:
+    """Counts a file of a configuration.
+
+    Args:
+        below: The files that inherit from it.
+        count: The number of files so far.
+        key: What names the bases of a file.
+
+    Raises:
+        InputError: It inherits from itself, or the files are too many.
+    """
+    chain = " <- ".join(map(str, (path, *below[::-1])))
+    if path.resolve() in below:
+        raise ModelSettingsError(f"{path}: inherits from itself by {key}", cause=chain)
+    count[0] += 1
+    if len(below) > _DEPTH or count[0] > _FILES:
+        raise TooLargeError(
+            f"{path}: too many bases: over {_FILES} files, or {_DEPTH} that inherit from one another", cause=chain
         )
+
+
+def notes_of_repeated(repeated: list[str], system: str) -> list[str]:
+    """Warnings for keys that a file gives more than once."""
+    return [warning(f"{key} is given again; the last one was used, as in {system}") for key in repeated]
+
+
+def _with_bases(path: Path, below: tuple[Path, ...], repeated: list[str], count: list[int]) -> dict[str, Any]:
+    """The content of a file merged with its bases; `repeated` gets the keys that a file gives more than once."""
+    require_few_bases(path, below, count, "_base_")
     if not path.exists():
         inherits = f"_base_ of {below[-1]}" if below else ""
         raise MissingInputError(f"{path}: no such file", cause=inherits)
-    content = read_yaml(path)
+    content, keys = read_lenient_yaml(path)
+    repeated += (f"{path.name}: {key}" for key in keys)
     if not isinstance(content, dict):
         raise UnreadableError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
     bases = content.pop("_base_", None) or []
     for base in [bases] if isinstance(bases, str) else bases:
         if not isinstance(base, str):
             raise ModelSettingsError(f"{path}: _base_ holds {base!r}, the path of a file is expected")
-        content = _merged(content, _with_bases(path.parent / base, (*below, path.resolve())))
+        content = _merged(content, _with_bases(path.parent / base, (*below, path.resolve()), repeated, count))
     return content
 
 
 def _merged(own: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """`own` over `base`. A mark `_inherited_` stays as long as no base had the section: the next one may have it."""
     own = dict(own)
-    if not own.pop("_inherited_", True):
+    if not own.get(_INHERITED, True):
+        del own[_INHERITED]
         return own
     merged = dict(base)
     for key, value in own.items():
         inherited = merged.get(key)
-        merged[key] = value
-        if isinstance(value, dict):
-            merged[key] = _merged(value, inherited if isinstance(inherited, dict) else {})
+        both = isinstance(value, dict) and isinstance(inherited, dict)
+        merged[key] = _merged(value, inherited) if both else value
     return merged
+
+
+def _without_marks(value: Any) -> Any:
+    """A copy without the marks `_inherited_` of sections that no base had."""
+    if isinstance(value, dict):
+        return {key: _without_marks(each) for key, each in value.items() if key != _INHERITED}
+    return [_without_marks(each) for each in value] if isinstance(value, list) else value
 
 
 def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -163,6 +208,23 @@ def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
     if section is not None and not isinstance(section, dict):
         raise ModelSettingsError(f"{path}: {name} is {section!r}, a section is expected")
     return section or {}
+
+
+def _with_transforms(path: Path, content: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The section with the transforms of validation, "" if there is none; and their names if they are not `transforms`.
+
+    Raises:
+        InputError: The transforms are not a list.
+    """
+    for name in _WITH_TRANSFORMS:
+        section = _section(path, content, name)
+        transforms = section.get("transforms")
+        if transforms is not None and not isinstance(transforms, list):
+            raise ModelSettingsError(f"{path}: {name}.transforms is {transforms!r}, a list is expected")
+        others = [str(key) for key, value in section.items() if "transforms" in str(key) and value is not None]
+        if others:
+            return name, () if transforms is not None else tuple(others)
+    return "", ()
 
 
 def _agreed(path: Path, name: str, of_model: Any, datasets: list[dict[str, Any]], in_dataset: str) -> int | None:
@@ -208,18 +270,39 @@ def plain_arguments(path: Path, value: Any, where: str) -> Any:
     raise ModelSettingsError(f"{path}: {where} is {value!r}, a number, text, list or section is expected")
 
 
-def _notes(path: Path, content: dict[str, Any], pretrained: list[str]) -> list[str]:
-    notes = []
+def _notes(path: Path, content: dict[str, Any], pretrained: list[str], repeated: list[str]) -> list[str]:
+    notes = notes_of_repeated(repeated, PADDLESEG.name)
     if pretrained:
         notes.append(f"pretrained was not loaded, the checkpoint has all weights: {', '.join(pretrained)}")
     if unknown := sorted(str(key) for key in content.keys() - _SECTIONS):
         notes.append(warning(f"{path.name}: {', '.join(unknown)} is unknown and was not used"))
-    test = content.get("test_config")
-    if isinstance(test, dict) and (test.get("is_slide") or test.get("aug_eval")):
-        how = "in sliding windows" if test.get("is_slide") else "at several scales"
-        text = f"{path.name}: test_config evaluates {how}; an export sees the whole image, once"
-        notes.append(warning(text + (_as_tiles(test) if test.get("is_slide") else "")))
+    exported, validated = (_section(path, content, name).get("transforms") for name in ("export", "val_dataset"))
+    if exported and validated and exported != validated:
+        notes.append(
+            warning(
+                f"{path.name}: export and val_dataset have different transforms; those of export were taken, as in "
+                "PaddleSeg before 2.6, and later versions take those of val_dataset"
+            )
+        )
+    for name in _EVALUATION:
+        test = content.get(name)
+        if isinstance(test, dict) and (how := _evaluated(test)):
+            text = f"{path.name}: {name} evaluates {how}; an export sees the whole image, once"
+            notes.append(warning(text + (_as_tiles(test) if test.get("is_slide") else "")))
     return notes
+
+
+def _evaluated(test: dict[str, Any]) -> str:
+    """How PaddleSeg evaluates, if not as an export runs: each image once, in its size."""
+    if test.get("is_slide"):
+        return "in sliding windows"
+    if not test.get("aug_eval"):
+        return ""
+    scales = test.get("scales", 1.0)
+    scales = scales if isinstance(scales, list) else [scales]
+    how = [] if scales == [1] else [f"at {', '.join(map(str, scales))} of an image's size"]
+    how += ["mirrored too"] if test.get("flip_horizontal") or test.get("flip_vertical") else []
+    return " and ".join(how)
 
 
 def _as_tiles(test: dict[str, Any]) -> str:
@@ -243,6 +326,12 @@ def _no_model(path: Path, content: dict[str, Any]) -> InputError:
             f"{path}: the file of an export, not a training configuration",
             cause=f"its keys are {keys}",
             hint="give the file that PaddleSeg's train.py was given by --config",
+        )
+    if content.keys() & {"Transforms", "_init_params"}:
+        return UnreadableError(
+            f"{path}: PaddleX's model.yml, not a training configuration of PaddleSeg",
+            cause=f"its keys are {keys}",
+            hint="export the model with that PaddleX, and import the export without --config",
         )
     return ModelSettingsError(
         f"{path}: no network: `model` with its `type` is expected",
