@@ -92,13 +92,25 @@ def test_classes_that_nobody_names(folder):
     assert refused(folder, "FastSCNN").what == f"{folder / 'data'}: the number of classes is unknown"
 
 
+def test_one_class_alone(folder):
+    (folder / "data" / "labels.txt").write_text("a\n")
+    assert refused(folder, "FastSCNN").what == f"{folder / 'data'}: 1 class"
+
+
 def test_classes_that_are_named_twice(folder):
     error = refused(folder, "FastSCNN", wanted={"num_classes": 7})
     assert error.what == f"{folder / 'data'}: labels.txt names 3 classes, --num-classes says 7"
 
 
 @pytest.mark.parametrize(
-    ("option", "what"), [("width", "--option width: no value"), ("width=[", "--option width=[: not YAML")]
+    ("option", "what"),
+    [
+        ("width", "--option width: no value"),
+        ("width=[", "--option width=[: not YAML"),
+        ("num_classes=9", "--option num_classes=9: the data decides the number of classes"),
+        ("type.name=a", "--option type.name=a: type is 'FastSCNN', it has no parameters"),
+        ("norm=print(1)", "FastSCNN: model.norm is 'print(1)'"),
+    ],
 )
 def test_an_option_that_is_none(folder, option, what):
     assert refused(folder, "FastSCNN", wanted={"option": (option,)}).what == what

@@ -138,7 +138,9 @@ def test_a_pickle_that_runs_something_is_not_run(tmp_path, monkeypatch):
 def test_what_pytorch_writes(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.pdparams", "w") as archive:
         archive.writestr("archive/data.pkl", b"")
-    assert refused(tmp_path / "model.pdparams").cause == "a zip archive, as PyTorch writes"
+    assert refused(tmp_path / "model.pdparams").cause == "a zip archive, as PyTorch and NumPy (.npz) write"
+    old = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2) + bytes(64)
+    assert refused(written(tmp_path / "old.pdparams", old)).cause == "a checkpoint of PyTorch"
 
 
 def test_text_and_other_values(tmp_path):

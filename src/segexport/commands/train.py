@@ -21,7 +21,7 @@ from segexport.exporter.set_head import SetHead
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.pinned_download import local_file
 from segexport.files.store import Store
-from segexport.importers.training_config import TrainingConfig, read_training_config
+from segexport.importers.training_config import TrainingConfig, plain_arguments, read_training_config
 from segexport.pipeline.plan import PlanRunner, planned
 from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext
@@ -138,6 +138,7 @@ def _config(network: str, wanted: NetworkOptions) -> TrainingConfig:
         model["backbone"] = {"type": wanted.backbone}
     for pair in wanted.option:
         _set(model, pair)
+    model = plain_arguments(config.file, model, "model")
     config = config.model_copy(update={"model": model, "dataset": ""})
     if wanted.image_size is None:
         return config
@@ -153,9 +154,14 @@ def _set(model: dict[str, Any], pair: str) -> None:
     *sections, name = name.split(".")
     if not equals or not name:
         raise OptionError(f"--option {pair}: no value", hint="--option NAME=VALUE, or backbone.NAME=VALUE")
+    if (sections or [name])[0] == "num_classes":
+        raise OptionError(f"--option {pair}: the data decides the number of classes", hint="--num-classes N")
     place = model
     for section in sections:
-        place[section] = dict(place.get(section) or {})
+        inner = place.get(section) or {}
+        if not isinstance(inner, dict):
+            raise OptionError(f"--option {pair}: {section} is {inner!r}, it has no parameters")
+        place[section] = dict(inner)
         place = place[section]
     try:
         place[name] = yaml.safe_load(value)
@@ -173,6 +179,12 @@ def _classes(config: TrainingConfig, wanted: NetworkOptions, data: Dataset) -> i
         raise DataError(
             f"{data.root}: the number of classes is unknown",
             hint="write labels.txt, one name per line, or give --num-classes N",
+        )
+    if found < 2:
+        raise DataError(
+            f"{data.root}: {found} class",
+            cause="the background is a class too, so there are at least two",
+            hint="name it in labels.txt: a line for each class, in the order of their ids",
         )
     return found
 

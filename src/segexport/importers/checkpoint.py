@@ -20,6 +20,7 @@ _FRAMEWORK_NAMES = "StructuredToParameterName@@"  # Paddle's internal names of t
 _TRAINING_STATE = {"LR_Scheduler", "master_weights", "GradScaler"}
 _OPTIMIZER_SUFFIXES = ("_moment1_0", "_moment2_0", "_velocity_0", "_beta1_pow_acc_0", "_beta2_pow_acc_0")
 _LFS = b"version https://git-lfs"
+_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number of torch.save before PyTorch 1.6, as a pickle
 _NAMED = 6  # names listed in one message
 _WEIGHTS_HINT = "give the weights of the network, which PaddleSeg calls model.pdparams"
 
@@ -96,15 +97,19 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
 
 def _content(path: Path) -> Any:
     with path.open("rb") as stream:
-        head = stream.read(len(_LFS))
+        head = stream.read(max(len(_LFS), len(_TORCH)))
         stream.seek(0)
         if not head:
             raise UnreadableError(f"{path}: the file is empty", cause="a copy or a download that did not finish")
-        if head[:1] != b"\x80":
+        if head[:1] != b"\x80" or head.startswith(_TORCH):
             kind = "it is not a pickle, the format of paddle.save"
-            if head[:2] == b"PK":
-                kind = "a zip archive, as PyTorch writes"
-            elif head == _LFS:
+            if head[:2] == b"PK" or head.startswith(_TORCH):
+                kind = (
+                    "a checkpoint of PyTorch"
+                    if head.startswith(_TORCH)
+                    else "a zip archive, as PyTorch and NumPy (.npz) write"
+                )
+            elif head.startswith(_LFS):
                 kind = "a git-lfs pointer, not the file itself"
             raise UnreadableError(f"{path}: not a training checkpoint of Paddle", cause=kind, hint=_WEIGHTS_HINT)
         size_bytes = stream.seek(-1, os.SEEK_END) + 1

@@ -191,8 +191,9 @@ def _merged(own: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in own.items():
         inherited = merged.get(key)
-        both = isinstance(value, dict) and isinstance(inherited, dict)
-        merged[key] = _merged(value, inherited) if both else value
+        if isinstance(value, dict) and isinstance(inherited, dict):
+            value = _merged(value, inherited)
+        merged[key] = value
     return merged
 
 
