@@ -12,6 +12,7 @@ from collections import Counter
 import numpy as np
 import onnx
 from bias_correction import CORRECTED, add_missing_biases, drop_zero_biases
+from compact_names import compact
 from equalize import equalize
 from float_model import PRODUCTS, folded_model, metadata_of, write_model
 from int8_model import copy_of, int8_model, require_varied, scales_of
@@ -264,6 +265,7 @@ def save(arguments, _arrays):
     drop_zero_biases(done)
     if _state["rounding"] is not None:
         narrow(done, _state["rounding"].narrow)
+    compact(done)
     io = write_model(done, _state["metadata"], arguments["out"])
     return {**io, "notes": [_summary(_state["nodes"], _state["chosen"]), *_state["notes"]]}, []
 
