@@ -1,6 +1,7 @@
 """The whole chain: prune, fine-tune with the original as teacher, 8- and 4-bit export; all against fp32 ONNX.
 
-    python benchmarks/chain.py MODEL --data CAMVID -o results.json [--keep-macs 0.46] [--steps 1800] [--seconds 60]
+    python benchmarks/chain.py MODEL --data CAMVID -o results.json [--keep-macs 0.46] [--widths global]
+        [--steps 1800] [--seconds 60]
 
 One recipe: the pruned network in fp32, int8 and w4a8 (weights rounded with compensation), in ONNX Runtime and in the
 other runtimes of x86 that are installed, and the original in fp32 ONNX, which times and sizes are divided by. Wanted
@@ -30,7 +31,8 @@ KEPT += ("latency_ratio", "latency_ratio_interval", "latency_baseline", "error")
 
 
 def recipe(given: argparse.Namespace) -> dict[str, Any]:
-    pruning = {"keep_macs": given.keep_macs, "criterion": "fisher", "reconstruct": True, "images": 48}
+    pruning = {"keep_macs": given.keep_macs, "criterion": "fisher", "widths": given.widths}
+    pruning |= {"stages": given.stages, "reconstruct": True, "images": 48}
     learning = {
         "steps": given.steps,
         "batch_size": 8,
@@ -42,7 +44,7 @@ def recipe(given: argparse.Namespace) -> dict[str, Any]:
         "losses_before_enlarging": True,
         "augmentation": {"views": 3},
     }
-    steps = {"prune": pruning | {"stages": given.stages}} | ({"finetune": learning} if given.steps else {})
+    steps = {"prune": pruning} | ({"finetune": learning} if given.steps else {})
     return {
         "title": "pruned, distilled, 8 and 4 bits",
         "model": {"path": str(given.model.resolve())},
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--keep-macs", type=float, default=0.46)
+    parser.add_argument("--widths", default="global")
     parser.add_argument("--stages", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1800, help="of training; 0: none")
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing")
