@@ -131,6 +131,8 @@ def test_train_evaluate_predict(tmp_path):
         ({"pretrain_weights": "IMAGENET"}, "pretrain_weights='IMAGENET': no weights are known by a name"),
         ({"optimizer": "lamb"}, "optimizer='lamb': an optimizer is named here"),
         ({"sensitivities_file": "DEFAULT"}, "sensitivities_file='DEFAULT': no sensitivities are known by a name"),
+        ({"pretrain_weights": 3}, "pretrain_weights=3: the path or URL of a .pdparams is expected"),
+        ({"learning_rat": 0.1}, "learning_rat: train has no such parameter"),
         ({"eval_dataset": "elsewhere"}, "data and elsewhere: the lists to train and to evaluate on are of one folder"),
     ],
 )
@@ -138,6 +140,26 @@ def test_what_paddlex_could_and_this_cannot(options, what):
     with pytest.raises(InputError) as caught:
         seg.UNet().train(1, "data", **options)
     assert caught.value.what == what
+
+
+def test_a_misspelt_parameter_is_told_the_nearest():
+    with pytest.raises(InputError) as caught:
+        seg.UNet().train(1, "data", learning_rat=0.1)
+    assert caught.value.hint == "did you mean learning_rate?"
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: seg.UNet(num_classes=1), "num_classes=1: a whole number from 2"),
+        (lambda: seg.UNet(num_classes="2"), "num_classes='2': a whole number from 2"),  # type: ignore[arg-type]
+        (lambda: seg.FastSCNN(multi_loss_weight=1.0), "multi_loss_weight=1.0: a list"),  # type: ignore[arg-type]
+        (lambda: seg.DeepLabv3p(backbone=None), "backbone=None: a name is expected"),  # type: ignore[arg-type]
+    ],
+)
+def test_values_of_another_kind(make, what):
+    with pytest.raises(InputError, match=what):
+        make()
 
 
 def test_parts_that_the_network_always_has():

@@ -149,6 +149,16 @@ def test_weights_of_a_network_or_of_its_backbone_alone_where_they_fit():
     ]
 
 
+def test_weights_of_another_type_are_named(tmp_path):
+    network = {"conv": ("float32", (2, 3)), "bias": ("float32", (2,))}
+    given = {"conv": np.zeros((2, 3), np.float16), "bias": np.zeros(5, np.float32)}
+    with pytest.raises(InputError, match="none of its 2 weights fits") as caught:
+        beginning(tmp_path / "w.pdparams", given, network)
+    assert caught.value.cause == (
+        "conv is float16 [2, 3], the network takes float32 [2, 3], bias is float32 [5], the network takes float32 [2]"
+    )
+
+
 def test_a_url_without_a_digest(folder):
     error = refused(folder, "FastSCNN", wanted={"pretrained": "https://example.invalid/model.pdparams"})
     assert error.what == "https://example.invalid/model.pdparams: a URL without the digest of its file"

@@ -64,7 +64,7 @@ def test_what_comes_out_is_exported_like_any_model(tuned):
     ("arguments", "said"),
     [
         ([], "no training length"),
-        (["--steps", "2", "--num-epochs", "2"], "give `steps` or `num_epochs`, one of them"),
+        (["--steps", "2", "--num-epochs", "2"], "--steps and --num-epochs: both are the length of the training"),
         (["--steps", "2", "--loss", "tversky"], "--loss tversky: there is no loss 'tversky'"),
         (["--steps", "2", "--loss", "dice=much"], "--loss dice=much: 'much' is not a number"),
         (["--steps", "2", "--class-weight", "one"], "--class-weight one: not numbers"),

@@ -159,6 +159,8 @@ def _params(options: FinetuneOptions) -> dict[str, Any]:
     """Converts the options to the step's parameters."""
     if options.steps is None and options.num_epochs is None:
         raise OptionError("no training length", hint="give --num-epochs, or --steps")
+    if options.steps is not None and options.num_epochs is not None:
+        raise OptionError("--steps and --num-epochs: both are the length of the training", hint="give one of them")
     taken = load("step", "finetune").Params.model_fields
     params = {name: value for name, value in vars(options).items() if name in taken}
     params["losses"] = _losses(options.losses)

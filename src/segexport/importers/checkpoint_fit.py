@@ -117,10 +117,11 @@ def beginning(path: Path, weights: Mapping[str, np.ndarray], network: Mapping[st
             taken[name] = value
         else:
             misfits[name] = f"{value.dtype} {list(value.shape)}", f"{dtype} {list(shape)}"
+    lines = [f"{name} is {have}, the network takes {want}" for name, (have, want) in misfits.items()]
     if not taken:
         raise MismatchError(
             f"{path}: none of its {len(weights)} weights fits the network",
-            cause=f"it has {_listed(list(weights))}; the network has {_listed(list(network))}",
+            cause=_listed(lines) or f"it has {_listed(list(weights))}; the network has {_listed(list(network))}",
             hint="give weights of the same network, or of its backbone",
         )
     used = set(names.values())

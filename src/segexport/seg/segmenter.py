@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,10 @@ class Segmenter:
         ignore_index: int,
         multi_loss_weight: Sequence[float] = (1.0,),
     ) -> None:
+        if type(num_classes) is not int or num_classes < 2:
+            raise OptionError(f"num_classes={num_classes!r}: a whole number from 2 is expected, with the background")
+        if isinstance(multi_loss_weight, str) or not isinstance(multi_loss_weight, Sequence):
+            raise OptionError(f"multi_loss_weight={multi_loss_weight!r}: a list of a number for each head is expected")
         self.network = network
         self._wanted = NetworkOptions(
             backbone=backbone or None,
@@ -113,6 +120,14 @@ class Segmenter:
         Raises:
             SegexportError: PaddleSeg cannot build the network, data or options cannot be used, the training diverged.
         """
+        if unknown := sorted(more.keys() - {field.name for field in fields(FinetuneOptions)}):
+            known = [*inspect.signature(self.train).parameters, *(field.name for field in fields(FinetuneOptions))]
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            raise OptionError(
+                f"{unknown[0]}: train has no such parameter", hint=f"did you mean {near[0]}?" if near else ""
+            )
+        if not isinstance(pretrain_weights, str | Path | None):
+            raise OptionError(f"pretrain_weights={pretrain_weights!r}: the path or URL of a .pdparams is expected")
         if isinstance(pretrain_weights, str) and pretrain_weights.upper() in _DOWNLOADED:
             raise OptionError(
                 f"pretrain_weights={pretrain_weights!r}: no weights are known by a name",
@@ -227,6 +242,8 @@ class DeepLabv3p(Segmenter):
         class_weight: Sequence[float] | str | None = None,
         ignore_index: int = 255,
     ) -> None:
+        if not isinstance(backbone, str):
+            raise OptionError(f"backbone={backbone!r}: a name is expected", hint="for example MobileNetV2_x1.0")
         parts = {
             "aspp_with_sep_conv": aspp_with_sep_conv,
             "decoder_use_sep_conv": decoder_use_sep_conv,
