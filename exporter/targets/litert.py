@@ -121,12 +121,19 @@ def _computed(program: Program, op: Op, of_image: Collection[str]) -> str:
         return f"segexport's LiteRT writer takes {op.type} with a constant index only"
     if any(name in of_image for slot in _SIZED_BY.get(op.type, ()) for name in op.inputs.get(slot, [])):
         return "the size of its result is computed from the image, and LiteRT's files hold one size"
+    if op.type == "grid_sampler" and not _is_bilinear(program, op):
+        return "segexport's LiteRT writer samples images bilinearly, with zeros or the border around them"
     if any(name in of_image for name in op.inputs.get("Filter", [])):
         channels, groups = program.shape(op.input("Input") or "")[1], op.attr("groups", 1)
         outputs = program.shape(op.input("Filter") or "")[0]
         if op.type not in ("conv2d", "depthwise_conv2d") or (groups > 1 and not groups == channels == outputs):
             return f"segexport's LiteRT writer takes {op.type} of these groups with a constant filter only"
     return ""
+
+
+def _is_bilinear(program: Program, op: Op) -> bool:
+    modes = op.attr("mode", "bilinear"), op.attr("padding_mode", "zeros")
+    return modes in (("bilinear", "zeros"), ("bilinear", "border")) and len(program.shape(op.input("X") or "")) == 4
 
 
 def _of_image(program: Program) -> set[str]:

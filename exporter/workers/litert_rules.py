@@ -5,6 +5,7 @@ from __future__ import annotations
 import litert_elements
 import litert_moves
 import litert_reductions
+import litert_samples
 import litert_windows
 from litert_arithmetic import Rule
 from litert_graph import LiteRtGraph, Order, channels_last, plain
@@ -23,6 +24,7 @@ RULES: dict[str, Rule] = {
     **litert_elements.RULES,
     **litert_reductions.RULES,
     **litert_moves.RULES,
+    **litert_samples.RULES,
     **litert_windows.RULES,
     "QuantizeLinear": quantize,
 }

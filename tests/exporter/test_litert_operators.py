@@ -94,6 +94,15 @@ CASES: dict[str, Case] = {
         [None, np.array([1, 1, 1.7, 1.7], np.float32)],
         {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
     ),
+    **{
+        f"grid sample, {padding}, corners {corners}": (
+            "GridSample",
+            [RANDOM.uniform(-1.6, 1.6, (1, 5, 7, 2)).astype(np.float32)],
+            {"mode": "bilinear", "padding_mode": padding, "align_corners": corners},
+        )
+        for padding in ("zeros", "border")
+        for corners in (0, 1)
+    },
     "selu": ("Selu", [], {}),
     "tan": ("Tan", [], {}),
     "cosh": ("Cosh", [], {}),
@@ -266,6 +275,25 @@ def test_an_operator_computes_what_onnx_says(name, tmp_path, litert):
     opset = 18 if kind == "Mish" else 17 if kind == "LayerNormalization" else 16
     file = model_of(tmp_path, [helper.make_node(kind, inputs, ["y"], **attributes)], constants, opset=opset)
     x = noise(*IMAGE)
+    (expected,) = by_onnxruntime(file, x)
+    (found,) = litert.outputs(litert.written(file), last(x))
+    np.testing.assert_allclose(found, last(expected), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("dims", [(2, 2, 6, 8), (2, 96, 1, 1), (4, 1, 1, 48)])
+def test_several_images_are_sampled_where_they_say(dims, padding, tmp_path, litert):
+    """Each image has a grid of its own, which is computed; an axis may have one pixel."""
+    from onnx import helper
+
+    grid = RANDOM.uniform(-1.2, 1.2, (dims[0], 3, 4, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Reshape", ["x", "dims"], ["images"]),
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0, 1, 2, 3], keepdims=1),
+        helper.make_node("Add", ["grid", "mean"], ["moved"]),
+        helper.make_node("GridSample", ["images", "moved"], ["y"], padding_mode=padding, align_corners=1),
+    ]
+    file, x = model_of(tmp_path, nodes, {"dims": integers(*dims), "grid": grid}), noise(*IMAGE)
     (expected,) = by_onnxruntime(file, x)
     (found,) = litert.outputs(litert.written(file), last(x))
     np.testing.assert_allclose(found, last(expected), rtol=1e-4, atol=2e-5)
@@ -454,13 +482,14 @@ def test_the_largest_of_channels_and_their_places(tmp_path, litert, largest):
     [
         ("Acos", {}, r"Acos \(y\): LiteRT has no such operator"),
         ("Resize", {"mode": "cubic", "exclude_outside": 1}, r"Resize \(y\): a resize of mode cubic that leaves out"),
+        ("GridSample", {"padding_mode": "reflection"}, r"GridSample \(y\): samples of mode bilinear with reflection"),
     ],
 )
 def test_what_has_no_form_in_litert_is_refused_by_name(kind, attributes, says, tmp_path, litert):
     from onnx import helper
 
-    inputs = ["x", "", "", "sizes"] if kind == "Resize" else ["x"]
+    inputs = {"Resize": ["x", "", "", "sizes"], "GridSample": ["x", "grid"]}.get(kind, ["x"])
     nodes = [helper.make_node(kind, inputs, ["y"], **attributes)]
-    file = model_of(tmp_path, nodes, {"sizes": integers(1, 4, 12, 16)})
+    file = model_of(tmp_path, nodes, {"sizes": integers(1, 4, 12, 16), "grid": noise(1, 2, 2, 2)})
     with pytest.raises(WorkerFailed, match=says):
         litert.written(file)
