@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -27,7 +28,19 @@ _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
 _LISTING = ("generate_proposals_v2", "masked_select", "multiclass_nms3", "unique", "where_index")
 _NO_LENGTH = "the length of its result depends on the image, and pnnx fixes the size of each tensor"
-_NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
+_NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator reads several images"
+_OTHER_AXIS_FIRST = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
+_OF_IMAGES = frozenset(
+    {
+        "batch_norm", "bilinear_interp_v2", "conv2d", "conv2d_transpose", "depthwise_conv2d",
+        "depthwise_conv2d_transpose", "group_norm", "instance_norm", "nearest_interp_v2", "pool2d",
+    }
+)  # fmt: skip
+# What `workers/pnnx_transposes.py`, `pnnx_broadcasts.py` and `pnnx_axes.py` write with fewer axes.
+_RESHAPES = frozenset({"flatten_contiguous_range", "reshape2", "squeeze2", "transpose", "transpose2", "unsqueeze2"})
+_ARITHMETIC = frozenset(
+    f"elementwise_{name}" for name in ("add", "sub", "mul", "div", "max", "min", "pow")
+)  # fmt: skip
 
 
 class NcnnExport(ExportRecipe):
@@ -77,11 +90,11 @@ class NcnnTarget(ExportTarget):
         (found,) = super().verdict_before(program)
         program = program.copy()
         FoldConstants().apply(program)  # ncnn does not see what makes a table of positions
-        producers = program.producers()
+        producers, consumers = program.producers(), program.consumers()
         lacking = tuple(
             Obstacle(operator=op.type, layer=layer_of(program, op, None, producers), number=number, reason=reason)
             for number, op in enumerate(program.all_ops())
-            if (reason := _lacking(program, op))
+            if (reason := _lacking(program, op, consumers))
         )
         if not lacking:
             return (found,)
@@ -93,16 +106,32 @@ class NcnnTarget(ExportTarget):
         return NcnnSide(diagnosed)
 
 
-def _lacking(program: Program, op: Op) -> str:
+def _lacking(program: Program, op: Op, consumers: Mapping[str, list[Op]]) -> str:
     """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
     if op.type in _LISTING:
         return _NO_LENGTH
-    axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
-    if axes and axes[0] != 0:
+    image = op.input("Input") or op.input("X") or ""
+    if op.type in _OF_IMAGES and image in program.vars and program.shape(image)[0] > 1:
         return _NO_BATCH_AXIS
     out = op.output("Out") or ""
-    if out in program.vars and program.vars[out].is_tensor and len(program.shape(out)) > _MOST_AXES:
-        return f"ncnn's tensors have at most {_MOST_AXES - 1} axes beside the batch axis"
-    return ""
+    axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
+    if axes and axes[0] != 0 and any(each.type not in _RESHAPES for each in consumers.get(out, [])):
+        return _OTHER_AXIS_FIRST
+    if out not in program.vars or not program.vars[out].is_tensor or len(program.shape(out)) <= _MOST_AXES:
+        return ""
+    if all(_in_fewer_axes(program, each) for each in (op, *consumers.get(out, []))):
+        return ""
+    return f"ncnn's tensors have at most {_MOST_AXES - 1} axes beside the batch axis"
+
+
+def _in_fewer_axes(program: Program, op: Op) -> bool:
+    """Whether an operator on too many axes is written with axes that are joined."""
+    if op.type not in _ARITHMETIC:
+        return op.type in _RESHAPES
+    after = program.shape(op.output("Out") or "")
+    given = [program.shape(op.input(slot) or "") for slot in ("X", "Y")]
+    sizes = [(1,) * (len(after) - len(each)) + each for each in given]
+    repeated = [[each[axis] == 1 for each in sizes] for axis, size in enumerate(after) if size != 1]
+    return len(list(groupby(repeated))) < _MOST_AXES
