@@ -16,7 +16,7 @@ from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 from segexport.spec import TensorSpec
 
-BUDGET_S = 240.0
+BUDGET_S = 60.0
 """Longest search, in seconds; after it, the answer is how far the search came."""
 
 Compare = Callable[[ModelArtifact, Path, Sequence[np.ndarray]], tuple[list[np.ndarray], list[bool]]]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
+from segexport.artifact import FileEntry, Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter.converted import converted
 from segexport.exporter.ncnn_int8 import write_int8
@@ -68,7 +68,7 @@ class ToNcnn:
                 made,
                 NcnnRuntime(),
                 context,
-                lambda part, folder: self._convert(part, folder, context, named=False)[0],
+                lambda part, folder: self._convert(part, folder, context)[0],
             )
         except UnsupportedModelError as error:
             if not left_out:
@@ -76,17 +76,17 @@ class ToNcnn:
             raise UnsupportedModelError(
                 error.what, cause=f"pnnx left out of {', '.join(left_out[:4])}; {error.cause}"
             ) from error
+        if manifest.target.precision is not Precision.INT8:  # its names are restored before its weights are rounded
+            files = {role: out_dir / name for role, name in _FILES.items()}
+            _name_tensors(source.file("model"), source.manifest, files, context)
         lineage = lineage_entry(self, context.key, (*notes, same))
-        return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
+        update = {"lineage": (*source.manifest.lineage, lineage), "files": _entries(out_dir)}
+        return manifest.model_copy(update=update)
 
     def _convert(
-        self, source: ModelArtifact, out_dir: Path, context: StepContext, *, named: bool = True
+        self, source: ModelArtifact, out_dir: Path, context: StepContext
     ) -> tuple[Manifest, list[str], tuple[str, ...]]:
-        """Writes the files; returns their manifest, the operators that pnnx reports as omitted, and notes.
-
-        Args:
-            named: Whether the tensors keep their names, for diagnosis.
-        """
+        """Writes the files; returns their manifest, the operators that pnnx reports as omitted, and notes."""
         precision, before, notes = self.params.precision, source.manifest, ()
         files = {role: out_dir / name for role, name in _FILES.items()}
         half = precision is not Precision.FP32
@@ -95,20 +95,22 @@ class ToNcnn:
             left_out, notes = _int8(source, files, context)
         else:
             left_out = _pnnx(source.file("model"), before, files, context, half=half)
-            if named:
-                _name_tensors(source.file("model"), before, files, context)
         if precision is Precision.BF16:
             notes = ("weights in fp16; the runtime switches use_bf16_storage on",)
         manifest = before.model_copy(
             update={
                 "format": Format.NCNN,
-                "files": (file_entry(out_dir, _FILES["param"]), file_entry(out_dir, _FILES["bin"], "params")),
+                "files": _entries(out_dir),
                 "outputs": tuple(spec.in_32_bits() for spec in before.outputs),
                 "target": TargetDevice(arch="any", precision=precision, min_runtime_version=NCNN_VERSION),
                 "sample": None,
             }
         )
         return manifest, left_out, notes
+
+
+def _entries(folder: Path) -> tuple[FileEntry, FileEntry]:
+    return file_entry(folder, _FILES["param"]), file_entry(folder, _FILES["bin"], "params")
 
 
 def _int8(source: ModelArtifact, files: Mapping[str, Path], context: StepContext) -> tuple[list[str], tuple[str, ...]]:
@@ -151,7 +153,10 @@ def _pnnx(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: St
 
 
 def _name_tensors(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: StepContext) -> None:
-    """Restores the tensors' names for diagnosis; keeps files that cannot run unchanged."""
+    """Restores the tensors' names for diagnosis; keeps files that cannot run unchanged.
+
+    It computes every tensor, which may take minutes in a conversion that is wrong: so only what is right is named.
+    """
     inputs, timeout_s = made_inputs(manifest, context.seed), context.timeout_s
     with Worker(WORKERS / "onnx_sample_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("samples", {"onnx": str(onnx)}, inputs, timeout_s=timeout_s)

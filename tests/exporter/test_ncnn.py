@@ -233,11 +233,14 @@ def test_a_crash_of_the_result_is_a_refusal(workshop, source, tmp_path, monkeypa
     for file in real.glob("*.py"):
         (workers / file.name).write_text(file.read_text().replace('"Split": _state', '"NoSuchOperator": _state'))
     monkeypatch.setattr("segexport.exporter.to_ncnn.WORKERS", workers)
+    named = []  # which computes every tensor, and may take minutes in a wrong conversion
+    monkeypatch.setattr("segexport.exporter.to_ncnn._name_tensors", lambda *arguments: named.append(arguments))
     with pytest.raises(
         UnsupportedModelError, match=r"ncnn converts this model and cannot run the result, from Split \(first\) on"
     ) as caught:
         workshop.made(ToNcnn(), with_a_split(source, tmp_path / "split"))
     assert "pnnx left out of Slice" in caught.value.cause
+    assert not named
 
 
 def test_a_free_size_is_refused(workshop, source):
