@@ -511,9 +511,12 @@ def test_a_transpose_of_many_axes(workshop, case):
 
 
 def added(sizes: tuple[int, ...], constant: tuple[int, ...]) -> Program:
-    """Reshapes an image, adds a constant of fewer sizes, and reshapes it back."""
-    graph = Graph()
-    value = graph.op("reshape2", {"X": graph.feed(1, 4, 8, 8)}, sizes, shape=list(sizes))
+    """Reshapes a convolution's image, adds a constant of fewer sizes, and reshapes it back."""
+    graph, image = Graph(), (1, 4, 8, 8)
+    kernel = {"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    inputs = {"Input": graph.feed(*image), "Filter": graph.noise(4, 4, 1, 1)}
+    value = graph.op("conv2d", inputs, image, slot="Output", padding_algorithm="EXPLICIT", **kernel)
+    value = graph.op("reshape2", {"X": value}, sizes, shape=list(sizes))
     value = graph.op("elementwise_add", {"X": value, "Y": graph.noise(*constant)}, sizes, axis=-1)
     return graph.program(graph.op("reshape2", {"X": value}, (1, 4, 8, 8), shape=[1, 4, 8, 8]))
 
