@@ -46,14 +46,23 @@ def _components(manager, names):
     return found
 
 
+def _fitting(known, where):
+    """The components that can stand in a place of the configuration: networks, backbones, or any."""
+    from paddleseg.cvlibs import manager
+
+    kind = {"model": "MODELS", "backbone": "BACKBONES"}.get(where.rpartition(".")[2])
+    return _components(manager, (kind,)) if kind else known
+
+
 def _make(section, known, where):
     """Builds a component after those in its parameters, as `paddleseg.cvlibs.Builder.build_component` does."""
     kind = section["type"]
     if kind not in known:
-        near = difflib.get_close_matches(kind, known, n=1)
+        fitting = _fitting(known, where)
+        near = difflib.get_close_matches(kind, fitting, n=1)
         raise WorkerFailure(
             f"{where}.type: PaddleSeg has no {kind!r}",
-            cause=f"it has {', '.join(sorted(known))}"[:700],
+            cause=f"it has {', '.join(sorted(fitting))}"[:2000],
             hint=f"did you mean {near[0]!r}?" if near else "give the checkout that has it: --paddleseg PATH",
         )
 
@@ -113,6 +122,8 @@ def build(arguments, _arrays):
     paddle.seed(arguments["seed"])
     np.random.seed(arguments["seed"])  # some networks draw from it
     network = _make(model, known, "model")
+    if not isinstance(network, paddle.nn.Layer):
+        raise WorkerFailure(f"model.type: {model['type']!r} is not a network")
     network.eval()
     _built.update(network=network, channels=place.get("in_channels", 3))
     weights = {name: [_name_of(value.dtype), value.shape] for name, value in network.state_dict().items()}

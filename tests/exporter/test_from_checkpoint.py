@@ -213,14 +213,16 @@ def builder():
             "model: PaddleSeg cannot build BiSeNetV2 with these parameters",
             "ValueError: invalid literal",
         ),
+        ({"type": "Compose", "transforms": []}, "", "model.type: 'Compose' is not a network", ""),
     ],
-    ids=["a model", "a parameter", "no classes", "a backbone", "other classes", "a value"],
+    ids=["a model", "a parameter", "no classes", "a backbone", "other classes", "a value", "a transform"],
 )
 def test_what_cannot_be_built_is_told_with_what_can(builder, model, dataset, what, more):
     with pytest.raises(WorkerFailed) as caught:
         builder.call("build", {"model": model, "dataset": dataset, "checkout": None, "seed": 0}, timeout_s=300)
     assert caught.value.what == what
     assert more in caught.value.cause + caught.value.hint
+    assert "Normalize" not in caught.value.cause
 
 
 def test_classes_of_a_data_set(builder):
