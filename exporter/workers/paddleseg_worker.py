@@ -85,10 +85,20 @@ def _make(section, known, where):
         takes = ", ".join(inspect.signature(component).parameters)
         raise WorkerFailure(f"{where}: {kind}: {error}", cause=f"it takes {takes}") from error
     try:
-        return component(**params)
+        return _instance(component, params)
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:600]
         raise WorkerFailure(f"{where}: PaddleSeg cannot build {kind} with these parameters", cause=text) from error
+
+
+def _instance(component, params):
+    """The component; PaddleSeg's vision transformers ask whether their pretrained weights exist even without a path."""
+    try:
+        return component(**params)
+    except TypeError:
+        if "pretrained" not in inspect.signature(component).parameters or params.get("pretrained") is not None:
+            raise
+        return component(**{**params, "pretrained": os.devnull})
 
 
 def _of_dataset(dataset, known, where, name):

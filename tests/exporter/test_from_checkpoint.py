@@ -228,3 +228,11 @@ def test_what_cannot_be_built_is_told_with_what_can(builder, model, dataset, wha
 def test_classes_of_a_data_set(builder):
     building = {"model": {"type": "FastSCNN"}, "dataset": "Cityscapes", "checkout": None, "seed": 0}
     assert builder.call("build", building, timeout_s=300)[0]["num_classes"] == 19
+
+
+def test_a_network_that_asks_for_weights_it_does_not_have(builder):
+    backbone = {"type": "VisionTransformer", "img_size": 32, "embed_dim": 8, "depth": 1, "num_heads": 1}
+    model = {"type": "LinearSegmenter", "num_classes": 2, "backbone": backbone}
+    building = {"model": model, "dataset": "", "checkout": None, "seed": 0}
+    weights = builder.call("build", building, timeout_s=300)[0]["weights"]
+    assert weights["backbone.pos_embed"] == ["float32", [1, 5, 8]]
