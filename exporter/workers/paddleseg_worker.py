@@ -96,7 +96,9 @@ def _instance(component, params):
     try:
         return component(**params)
     except TypeError:
-        if "pretrained" not in inspect.signature(component).parameters or params.get("pretrained") is not None:
+        takes = inspect.signature(component).parameters.values()
+        takes_weights = any(each.name == "pretrained" or each.kind is each.VAR_KEYWORD for each in takes)
+        if not takes_weights or params.get("pretrained") is not None:
             raise
         return component(**{**params, "pretrained": os.devnull})
 
@@ -193,7 +195,7 @@ def write(arguments, arrays):
         raise WorkerFailure(
             "PaddleSeg's network cannot be written as a program" + ("" if height else " for images of any size"),
             cause=text,
-            hint="" if height else "fix the size of its input: --input-size WxH",
+            hint="give the size of its training: --input-size WxH" if height else "fix its size: --input-size WxH",
         ) from error
     return {}, []
 

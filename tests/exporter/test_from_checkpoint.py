@@ -230,9 +230,9 @@ def test_classes_of_a_data_set(builder):
     assert builder.call("build", building, timeout_s=300)[0]["num_classes"] == 19
 
 
-def test_a_network_that_asks_for_weights_it_does_not_have(builder):
-    backbone = {"type": "VisionTransformer", "img_size": 32, "embed_dim": 8, "depth": 1, "num_heads": 1}
-    model = {"type": "LinearSegmenter", "num_classes": 2, "backbone": backbone}
+@pytest.mark.parametrize("backbone", [{"type": "VisionTransformer", "img_size": 32}, {"type": "ViT_small_patch16_224"}])
+def test_a_network_that_asks_for_weights_it_does_not_have(builder, backbone):
+    small = {**backbone, "embed_dim": 8, "depth": 1, "num_heads": 1} if "img_size" in backbone else backbone
+    model = {"type": "LinearSegmenter", "num_classes": 2, "backbone": small}
     building = {"model": model, "dataset": "", "checkout": None, "seed": 0}
-    weights = builder.call("build", building, timeout_s=300)[0]["weights"]
-    assert weights["backbone.pos_embed"] == ["float32", [1, 5, 8]]
+    assert "backbone.pos_embed" in builder.call("build", building, timeout_s=300)[0]["weights"]
