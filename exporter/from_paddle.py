@@ -38,6 +38,7 @@ from segexport.exporter.import_options import ImportOptions
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choice_notes, choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend, straighten
+from segexport.exporter.mends.image_input import takes_bytes
 from segexport.exporter.paddleseg_network import Built, PaddleSegNetwork
 from segexport.exporter.quantized_program import is_quantized
 from segexport.exporter.shapes import follow_input_shape, settled, with_input_shape
@@ -63,7 +64,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "11"
+IMPORT_VERSION = "12"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # keys: kinds of `model_files`
 
 
@@ -190,6 +191,7 @@ def _checkpoint(path: Path, config: Path, options: ImportOptions) -> _Found:
 def _write(folder: Path, name: str, found: _Found, options: ImportOptions, lineage: LineageEntry) -> None:
     graph = found.read()
     graph.strip_build_paths()
+    of_bytes = takes_bytes(graph)
     notes = mend(graph, AS_READ)
     detector = detections.finds_objects(graph)
     fed = _image(graph.inputs()) if detector else _only_image(graph, found.path)
@@ -229,7 +231,10 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
             else []
         )
         _require_one_class(graph, mask_of(outputs), config, options, found.path)
-    preprocess, more = _fitting(_stated(options, config), _image(inputs), found.path, pads=detector)
+    stated_contract, raw = _stated(options, config), []
+    if of_bytes:
+        stated_contract, raw = _unscaled(stated_contract)
+    preprocess, more = _fitting(stated_contract, _image(inputs), found.path, pads=detector)
     classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))
     fallback = options.fallback_labels
     names = stated or (fallback if fallback and len(fallback) == classes else None)
@@ -246,7 +251,7 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
         labels=labels,
         ignore_index=_ignored(options, config),
         target=TargetDevice(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),
-        lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
+        lineage=(lineage.model_copy(update={"notes": (*notes, *raw, *more)}),),
     )
     write_artifact(folder, manifest)
 
@@ -268,12 +273,10 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
         )
     spec = inputs[0]
     if spec.layout != "NCHW" or spec.dtype != "float32":
-        last = spec.layout == "NHWC"
         raise InputError(
-            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}"
-            + (": its channels come last" if last else ""),
-            cause="segexport feeds images as float32 [batch, channels, height, width]",
-            hint="export the network with its channels first" if last else "",
+            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}",
+            cause="segexport feeds images as float32 [batch, channels, height, width], or bytes that the network casts",
+            hint="export the network with an image of four axes, and cast it to float32 inside",
         )
     return spec
 
@@ -427,6 +430,15 @@ def _labels(names: tuple[str, ...] | None, classes: int, source: Path, *, backgr
         return default_labels(names)
     colors = default_labels(("", *names))[1:]
     return tuple(label.model_copy(update={"id": label.id - 1}) for label in colors)
+
+
+def _unscaled(preprocess: Preprocess) -> tuple[Preprocess, list[str]]:
+    """Returns the preprocessing of a network that takes 8-bit pixels, and a warning if it was to scale them."""
+    none = {"scale": 1.0, "mean": (0.0,) * preprocess.channels, "std": (1.0,) * preprocess.channels}
+    unscaled = preprocess.model_copy(update=none)
+    if unscaled == preprocess:
+        return preprocess, []
+    return unscaled, [warning("the network takes 8-bit pixels: they are fed as they are, without scale, mean and std")]
 
 
 def _name(path: Path) -> str:

@@ -19,6 +19,7 @@ from segexport.exporter.inspect import in_the_way
 from segexport.exporter.layers import layer_path
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
 from segexport.exporter.quantized_program import Unquantized, is_quantized, unquantized
+from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
@@ -46,17 +47,21 @@ class ToOnnx:
     """Converts a Paddle program to checked ONNX without paths of the exporting machine."""
 
     kind = "to_onnx"
-    version = "12"
+    version = "14"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
     uses_data = False
 
     class Params(Frozen):
-        """`opset`: auto uses the newest that works. `simplify`: whether to simplify, if the outputs stay equal."""
+        """`opset`: auto uses the newest that works. `simplify`: whether to simplify, if the outputs stay equal.
+
+        `cubic`: whether bicubic resizes stay; otherwise they become matrix products, if their sizes are known.
+        """
 
         opset: Literal["auto"] | int = Field(default="auto")
         simplify: bool = True
+        cubic: bool = True
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
@@ -70,7 +75,8 @@ class ToOnnx:
         """
         original = program.read(source.file("model"), source.file("params"))
         before = unquantized(original) if is_quantized(original) else None
-        graph, notes = rewrites.rewrite_for("onnx", original if before is None else before.program)
+        more = () if self.params.cubic else (BicubicToMatmul(frozenset({rewrites.ONNX})),)
+        graph, notes = rewrites.rewrite_for("onnx", original if before is None else before.program, *more)
         with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
             model, params = graph.write(Path(scratch))
             raw = Path(scratch) / "raw.onnx"

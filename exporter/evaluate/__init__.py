@@ -43,7 +43,7 @@ def evaluate(op: Op, inputs: Inputs) -> dict[str, np.ndarray]:
             result = rule(op, inputs)
     except (KeyError, IndexError, ValueError, TypeError, OverflowError, ZeroDivisionError, AttributeError) as error:
         raise CannotEvaluate(f"{op.type}: {error}") from error
-    names = next(names for slot, names in op.outputs.items() if slot in ("Out", "Y", "Output") and names)
+    names = next(names for slot, names in op.outputs.items() if slot in ("Out", "Y", "Output", "Result") and names)
     values = result if isinstance(result, list) else [result]
     if len(values) != len(names):
         raise CannotEvaluate(f"{op.type}: {len(values)} results for {len(names)} outputs")

@@ -124,6 +124,11 @@ def _take(axis_attr: str) -> Rule:
     return rule
 
 
+def _take_along_axis(op: Op, inputs: Inputs) -> np.ndarray:
+    index, axis = inputs["Index"][0], op.attr("Axis", 0)
+    return np.take_along_axis(inputs["Input"][0], index.astype(np.int64), axis)
+
+
 def _roll(op: Op, inputs: Inputs) -> np.ndarray:
     axes = op.attr("axis") or None
     return np.roll(only(inputs), int_list(op, inputs, "shifts", "ShiftsTensor"), axes)
@@ -176,6 +181,7 @@ RULES: dict[str, Rule] = {
     "expand_v2": _expand,
     "tile": _tile,
     "gather": _take("axis"),
+    "take_along_axis": _take_along_axis,
     "index_select": _take("dim"),
     "roll": _roll,
     "diag_v2": _diag,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from segexport.exporter.mends.control_flow import straighten
 from segexport.exporter.mends.free_unpool import mend_free_unpool
 from segexport.exporter.mends.half_precision import widen_halves
+from segexport.exporter.mends.image_input import feed_channels_first, feed_floats
 from segexport.exporter.mends.quantized import unify_quantization
 from segexport.exporter.mends.random_draws import keep_random_draws
 from segexport.exporter.mends.written_parameters import compute_written_parameters
@@ -21,7 +22,13 @@ __all__ = ["AS_READ", "OF_ITS_SIZE", "Mend", "mend", "straighten"]
 Mend = Callable[[Program], list[str]]
 """Changes a program in place and returns a note per change."""
 
-AS_READ: tuple[Mend, ...] = (widen_halves, compute_written_parameters, unify_quantization)
+AS_READ: tuple[Mend, ...] = (
+    widen_halves,
+    compute_written_parameters,
+    unify_quantization,
+    feed_floats,
+    feed_channels_first,
+)
 OF_ITS_SIZE: tuple[Mend, ...] = (mend_free_unpool, keep_random_draws)
 """Repairs that depend on whether the input size is dynamic; they run after the option that fixes it."""
 

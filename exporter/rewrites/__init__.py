@@ -12,6 +12,7 @@ from segexport.exporter.rewrites.base import LITE, LITE_ARM, LITE_X86, ONNX, Rew
 from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
+from segexport.exporter.rewrites.boolean_constants import BooleanConstants
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
 from segexport.exporter.rewrites.broadcast_axis import AxesBehindTheNarrower
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
@@ -49,6 +50,7 @@ from segexport.exporter.rewrites.pool_indices import MaxPoolWithoutIndices
 from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
+from segexport.exporter.rewrites.reduce_names import AmaxToMax
 from segexport.exporter.rewrites.reduction_type import CastBeforeReduction
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
@@ -67,6 +69,7 @@ from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unbind import UnbindToUnstack
+from segexport.exporter.rewrites.unfold import UnfoldToConvolution
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 from segexport.exporter.rewrites.unsupported_ops import KnownFaults
 from segexport.exporter.rewrites.x86_twin import TwinOperators
@@ -75,6 +78,8 @@ from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
 REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
     ConstantArguments(),
+    BooleanConstants(),
+    AmaxToMax(),
     ShapeTensorInt32(),
     ChannelsFirst(),
     BroadcastTensors(),
@@ -88,6 +93,7 @@ REWRITES: tuple[Rewrite, ...] = (
     RollWithinAxis(),
     RollOfFreeAxis(),
     LinspaceToRange(),
+    UnfoldToConvolution(),
     CropToSlice(),
     RoiAlignOfOwnSamples(),
     RoiAlignOfShiftedBoxes(),
@@ -114,7 +120,7 @@ REWRITES: tuple[Rewrite, ...] = (
     LogsumexpToReductions(),
     CastBeforeReduction(),
     ReductionsOfFewAxes(),
-    ExpandAsToExpand(),
+    *(ExpandAsToExpand(targets) for targets in (frozenset({ONNX}), LITE)),
     ExpandAsOfFreeSize(),
     TakeAlongAxisToGather(),
     PutAlongAxisToScatter(),

@@ -23,7 +23,7 @@ class ActivationsToArithmetic(EachOperator):
     """Rewrites the activations that a converter does not support."""
 
     name = "activations_to_arithmetic"
-    version = "4"
+    version = "5"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
@@ -56,6 +56,8 @@ class ActivationsToArithmetic(EachOperator):
             return op.attr("mode") == "element" and ONNX not in self.targets
         if op.type == "round":
             return ONNX in self.targets
+        if op.type == "softshrink":  # MNN computes ONNX's Shrink wrongly
+            return True
         if op.type == "maxout":
             return -1 not in program.shape(op.output("Out") or "")
         if op.type == "logsigmoid":  # paddle2onnx writes log(sigmoid(x)); sigmoid underflows to 0 below -104

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, EachOperator, matmul
+from segexport.exporter.rewrites.base import LITE, EachOperator, Target, matmul
 
 _A = -0.75
 
@@ -19,9 +19,11 @@ class BicubicToMatmul(EachOperator):
 
     name = "bicubic_to_matmul"
     version = "2"
-    targets = LITE
     what = "bicubic_interp_v2"
     became = "written as two matrix products"
+
+    def __init__(self, targets: frozenset[Target] = LITE) -> None:
+        self.targets = targets
 
     def takes(self, program: Program, op: Op) -> bool:
         if op.type != "bicubic_interp_v2" or op.attr("data_layout", "NCHW") != "NCHW":

@@ -6,20 +6,24 @@ Paddle-Lite has no expand_as. paddle2onnx writes the recorded size, whose -1 ONN
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, ONNX, EachOperator, OpBuilder
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder, Target
 
 
 class ExpandAsToExpand(EachOperator):
-    """Rewrites every expand_as_v2 with a result of known size."""
+    """Rewrites a result of known size, for ONNX only where the recorded size is not."""
 
     name = "expand_as_to_expand"
-    version = "1"
-    targets = LITE
+    version = "2"
     what = "expand_as_v2"
     became = "written as expand_v2"
 
+    def __init__(self, targets: frozenset[Target]) -> None:
+        self.targets = targets
+
     def takes(self, program: Program, op: Op) -> bool:
-        return op.type == "expand_as_v2" and -1 not in program.shape(op.output("Out") or "")
+        if op.type != "expand_as_v2" or -1 in program.shape(op.output("Out") or ""):
+            return False
+        return ONNX not in self.targets or -1 in op.attr("target_shape", [])
 
     def change(self, program: Program, op: Op) -> None:
         new = Op("expand_v2", {"X": op.inputs["X"]}, op.outputs)

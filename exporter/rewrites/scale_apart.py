@@ -2,8 +2,8 @@
 
 Opt fuses a convolution, its activation and a following `scale` by scaling filter and bias, which ignores the
 activation: relu6 then clamps at 6, not at 6 times the scale, and a negative scale or a shift is applied before the
-activation. Opt does not move products and sums with parameters. It also applies a shift before the scaling as a shift
-after it.
+activation. Once it has folded one, the next one follows the activation. Opt does not move products and sums with
+parameters. It also applies a shift before the scaling as a shift after it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ScaleApart(EachOperator):
     """Writes a scale after an activation as product and sum, and moves shifts after the scaling."""
 
     name = "scale_apart"
-    version = "1"
+    version = "2"
     targets = LITE
     what = "scale"
     became = "kept out of the convolution before"
@@ -43,7 +43,10 @@ class ScaleApart(EachOperator):
 
 
 def _is_folded_wrongly(program: Program, op: Op) -> bool:
-    before = program.producers().get(op.input("X") or "")
+    producers = program.producers()
+    before = producers.get(op.input("X") or "")
+    while before is not None and before.type == "scale":
+        before = producers.get(before.input("X") or "")
     if before is None or before.type not in _ACTIVATIONS:
         return False
     scale, bias = op.attr("scale", 1.0), op.attr("bias", 0.0)

@@ -1,10 +1,14 @@
 """Rewrites set_value along several axes as nested forward writes along one axis each, for paddle2onnx.
 
-x[a, b] = v becomes: slice x[a], write v into its [b], write the result back to x[a]. Negative strides flip v.
+x[a, b] = v becomes: slice x[a], write v into its [b], write the result back to x[a]. Negative strides flip v. A part
+without gaps that a tensor of its size replaces is concatenated with what is before and behind it: the runtimes of
+phones lack ONNX's scatter.
 Paddle ends x[mask] = v by a set_value without axes, which writes the whole tensor: a copy.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +22,7 @@ class SetValueOfOneAxis(EachOperator):
     """Rewrites operators with constant bounds and known sizes along the written axes."""
 
     name = "set_value_of_one_axis"
-    version = "3"
+    version = "4"
     targets = frozenset({ONNX})
     what = "set_value"
     became = "written axis by axis"
@@ -36,7 +40,7 @@ class SetValueOfOneAxis(EachOperator):
         bounds = zip(op.attr("starts"), op.attr("ends"), op.attr("steps"), axes, strict=True)
         is_narrow = value is not None and len(program.shape(value)) < len(dims)  # ONNX counts its axes from the front
         is_beyond = any(start < 0 or not 0 <= end <= dims[axis] or step < 0 for start, end, step, axis in bounds)
-        return len(axes) > 1 or is_narrow or is_beyond
+        return len(axes) > 1 or is_narrow or is_beyond or (value is not None and _replaces(program, op, value))
 
     def change(self, program: Program, op: Op) -> None:
         build = OpBuilder(program, f"{op.output('Out')}.part")
@@ -78,6 +82,9 @@ def _written(program: Program, build: OpBuilder, op: Op, source: str, index: int
         inner = program.add_var(f"{out}.part", dims, kind)
         _written(program, build, op, part, index + 1, value, inner)
         value = inner
+    if value is not None and step == 1 and program.shape(value) == _of_part(program, source, axis, len(taken)):
+        _joined(program, build, source, axis, (start, end), value, out)
+        return
     new = Op("set_value", {"Input": [source]}, {"Out": [out]}, dict(op.attrs))
     if value is not None:
         new.inputs["ValueTensor"] = [value]
@@ -88,6 +95,40 @@ def _written(program: Program, build: OpBuilder, op: Op, source: str, index: int
         new.set_attr(name, [number], "LONGS")
     new.set_attr("decrease_axes", [], "LONGS")
     build.ops.append(new)
+
+
+def _of_part(program: Program, source: str, axis: int, size: int) -> tuple[int, ...]:
+    """Returns the shape of a part of `source` with `size` elements along an axis."""
+    dims = program.shape(source)
+    return (*dims[:axis], size, *dims[axis + 1 :])
+
+
+def _replaces(program: Program, op: Op, value: str) -> bool:
+    """Whether the value has the size of the part without gaps along the only axis that it replaces."""
+    (axis,), (start,), (end,), (step,) = (op.attr(name) for name in ("axes", "starts", "ends", "steps"))
+    source = op.input("Input") or ""
+    taken = places(start, end, step, program.shape(source)[axis])
+    return taken.step == 1 and len(taken) > 0 and program.shape(value) == _of_part(program, source, axis, len(taken))
+
+
+def _joined(
+    program: Program, build: OpBuilder, source: str, axis: int, bounds: tuple[int, int], value: str, out: str
+) -> None:
+    """Concatenates what is before the bounds, the value, and what is behind them."""
+    (start, end), size, kind = bounds, program.shape(source)[axis], program.dtype(source)
+
+    def kept(first: int, last: int) -> list[str]:
+        if first == last:
+            return []
+        dims = _of_part(program, source, axis, last - first)
+        cut: dict[str, Any] = {"axes": [axis], "starts": [first], "ends": [last], "infer_flags": [1]}
+        return [build.add("slice", {"Input": source}, dims, kind, decrease_axis=[], **cut)]
+
+    parts = [*kept(0, start), value, *kept(end, size)]
+    if len(parts) == 1:
+        build.add("assign", {"X": value}, program.shape(source), kind, out=out)
+    else:
+        build.add("concat", {"X": parts}, program.shape(source), kind, out=out, axis=axis)
 
 
 def _is_known(program: Program, op: Op, value: str) -> bool:

@@ -105,9 +105,9 @@ def _unpool(context: Context) -> Dims:
 def _pad(context: Context) -> Dims:
     """pad2d and pad3d: pairs (before, after) from the last spatial axis to the first."""
     op, dims = context.op, context.dims()
-    if op.input("Paddings"):
+    pads = context.integers("paddings", "Paddings")
+    if op.input("Paddings") and op.input("Paddings") not in context.values:
         raise NoRule
-    pads = list(op.attr("paddings"))
     if op.type == "pad2d":  # top, bottom, left, right
         pads = pads[2:] + pads[:2]
     last = op.attr("data_format", "NCHW") in ("NHWC", "NDHWC")

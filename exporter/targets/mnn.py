@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from segexport.runtimes.base import RunOptions, Runtime
 
 
+_RESIZES = {"cubic": False}  # MNN's bicubic resize has other weights
+
+
 class MnnExport(ExportRecipe):
     """Recipe entry of an MNN export."""
 
@@ -51,8 +54,8 @@ class MnnTarget(ExportTarget):
         assert isinstance(recipe, MnnExport)
         if recipe.precision is Precision.INT8:
             int8 = make_step("onnx_int8", recipe.calibration.model_dump())
-            return [make_step("to_onnx", {}), int8, make_step("to_mnn", {})]
-        return [make_step("to_onnx", {}), make_step("to_mnn", {"precision": recipe.precision})]
+            return [make_step("to_onnx", _RESIZES), int8, make_step("to_mnn", {})]
+        return [make_step("to_onnx", _RESIZES), make_step("to_mnn", {"precision": recipe.precision})]
 
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
 _LISTING = ("generate_proposals_v2", "masked_select", "multiclass_nms3", "unique", "where_index")
+_INDEXED = {  # operator -> the slot of its indices
+    "gather": "Index",
+    "gather_nd": "Index",
+    "index_sample": "Index",
+    "index_select": "Index",
+    "put_along_axis": "Index",
+    "scatter": "Ids",
+    "take_along_axis": "Index",
+}
+_NO_PLACES = "ncnn has no layer that reads or writes at computed places"
+_COMPARISONS = ("equal", "not_equal", "greater_than", "greater_equal", "less_than", "less_equal")
+_NO_COMPARISON = "ncnn has no layer for it, and its result is not a choice between values or a number"
 _NO_LENGTH = "the length of its result depends on the image, and pnnx fixes the size of each tensor"
 _NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator reads several images"
 _OTHER_AXIS_FIRST = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
@@ -112,6 +124,10 @@ def _lacking(program: Program, op: Op, consumers: Mapping[str, list[Op]]) -> str
         return _NO_ARGMAX
     if op.type in _LISTING:
         return _NO_LENGTH
+    if op.type in _INDEXED and op.input(_INDEXED[op.type]) not in program.params:
+        return _NO_PLACES
+    if op.type in _COMPARISONS and not _is_number(op, consumers):
+        return _NO_COMPARISON
     image = op.input("Input") or op.input("X") or ""
     if op.type in _OF_IMAGES and image in program.vars and program.shape(image)[0] > 1:
         return _NO_BATCH_AXIS
@@ -135,3 +151,9 @@ def _in_fewer_axes(program: Program, op: Op) -> bool:
     sizes = [(1,) * (len(after) - len(each)) + each for each in given]
     repeated = [[each[axis] == 1 for each in sizes] for axis, size in enumerate(after) if size != 1]
     return len(list(groupby(repeated))) < _MOST_AXES
+
+
+def _is_number(compared: Op, consumers: Mapping[str, list[Op]]) -> bool:
+    """Whether casts, or choices by an order, alone read it: `workers/pnnx_choices.py` writes them as arithmetic."""
+    taken = ("cast", "fetch") if compared.type in ("equal", "not_equal") else ("where", "cast", "index_put", "fetch")
+    return all(op.type in taken for op in consumers.get(compared.output("Out") or "", []))

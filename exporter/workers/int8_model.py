@@ -40,6 +40,7 @@ def int8_model(
         extra_options={
             "ActivationSymmetric": symmetric,
             "OpTypesToExcludeOutputQuantization": sorted(PRODUCTS) if options["inputs_only"] else [],
+            "TensorQuantOverrides": {name: [{"symmetric": True}] for name in sorted(_stacks(model))},
         },
     )
     try:
@@ -52,6 +53,12 @@ def int8_model(
         ) from error
     quantizer.model.topological_sort()
     return quantizer.model.model
+
+
+def _stacks(model: onnx.ModelProto) -> set[str]:
+    """Constant stacks of matrices, which get one scale: ONNX Runtime writes scales that its own product refuses."""
+    deep = {value.name for value in model.graph.initializer if len(value.dims) > 2}
+    return deep & {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
 
 
 def require_varied(ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -151,9 +151,14 @@ def tangent(graph: LiteRtGraph) -> None:
 
 
 def elu(graph: LiteRtGraph) -> None:
-    if graph.attribute("alpha", 1.0) != 1.0:
-        raise graph.unsupported(f"alpha {graph.attribute('alpha')}, LiteRT's is 1")
-    elements("ELU")(graph)
+    """LiteRT's alpha is 1; another one: max(x, 0) + alpha * (exp(min(x, 0)) - 1)"""
+    alpha = graph.attribute("alpha", 1.0)
+    if alpha == 1.0:
+        elements("ELU")(graph)
+        return
+    steps = Steps(graph)
+    below = steps("SUB", steps("EXP", steps("MINIMUM", steps.x, 0.0)), 1.0)
+    steps("ADD", steps("RELU", steps.x), steps("MUL", below, float(alpha)), last=True)
 
 
 def leaky_relu(graph: LiteRtGraph) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import onnx
+import pnnx_activations
 import pnnx_arithmetic
 import pnnx_broadcasts
+import pnnx_choices
 import pnnx_moves
 import pnnx_steps
 import pnnx_transposes
@@ -15,8 +17,10 @@ from pnnx_rule import Shapes
 from pnnx_windows import drop_idle
 
 _RULES = {
+    **pnnx_activations.RULES,
     **pnnx_arithmetic.RULES,
     **pnnx_broadcasts.RULES,
+    **pnnx_choices.RULES,
     **pnnx_moves.RULES,
     **pnnx_steps.RULES,
     **pnnx_transposes.RULES,

@@ -17,10 +17,15 @@ class Graph:
         self._program = Program([Block(vars={name: Var(name, kind, persistable=True) for name, kind in ends})], {})
         self._random = np.random.default_rng(3)
 
-    def feed(self, *dims: int, dtype: str = "float32") -> str:
+    def fed(self, *dims: int, dtype: str = "float32") -> str:
+        """An input that nothing reads yet."""
         name = self._program.add_var("input", dims, dtype)
         column = Attr("INT", len(self._program.feed_names))
         self._program.ops.append(Op("feed", {"X": ["feed"]}, {"Out": [name]}, {"col": column}))
+        return name
+
+    def feed(self, *dims: int, dtype: str = "float32") -> str:
+        name = self.fed(*dims, dtype=dtype)
         # Paddle loads no program without parameters, so every input meets one.
         return self.op("elementwise_add", {"X": name, "Y": self.param([0], dtype)}, dims, dtype=dtype, axis=-1)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from graphs import Graph
 
 from segexport.artifact import Manifest
 from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter import program as programs
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import Program
 from segexport.files.store import Store
@@ -60,8 +62,7 @@ def test_a_second_input_is_refused_with_both_names(tmp_path):
 @pytest.mark.parametrize(
     ("dims", "dtype", "message"),
     [
-        ((1, 8, 8, 3), "float32", r"is float32 \[1, 8, 8, 3\]: its channels come last"),
-        ((1, 3, 8, 8), "uint8", r"is uint8 \[1, 3, 8, 8\]"),
+        ((1, 3, 8, 8), "uint8", r"is uint8 \[1, 3, 8, 8\]"),  # computed with, and not cast
         ((3, 8, 8), "float32", r"is float32 \[3, 8, 8\]"),
     ],
 )
@@ -70,6 +71,40 @@ def test_what_is_no_image(tmp_path, dims, dtype, message):
     image = graph.feed(*dims, dtype=dtype)
     with pytest.raises(InputError, match=message):
         imported(tmp_path, graph.program(image))
+
+
+def camera(*, cast_first: bool) -> Program:
+    """Takes bytes, channels last, and normalizes them."""
+    graph = Graph()
+    image = graph.fed(1, 8, 8, 3, dtype="uint8")
+
+    def cast(value: str, dims: tuple[int, ...]) -> str:
+        return graph.op("cast", {"X": value}, dims, in_dtype=20, out_dtype=5)
+
+    def turn(value: str, dtype: str) -> str:
+        sizes = {"Out": (1, 3, 8, 8), "XShape": (0, 1, 8, 8, 3)}
+        return graph.op("transpose2", {"X": value}, sizes, dtype=dtype, axis=[0, 3, 1, 2])
+
+    first = turn(cast(image, (1, 8, 8, 3)), "float32") if cast_first else cast(turn(image, "uint8"), (1, 3, 8, 8))
+    scaled = graph.op("scale", {"X": first}, (1, 3, 8, 8), scale=1 / 255, bias=-0.5, bias_after_scale=True)
+    return graph.program(scores(graph, scaled, 3))
+
+
+@pytest.mark.parametrize("cast_first", [True, False])
+def test_bytes_with_the_channels_last_are_fed_as_floats_with_the_channels_first(tmp_path, tools, cast_first):
+    program = camera(cast_first=cast_first)
+    program.write(tmp_path / "camera")
+    made = import_model(tmp_path / "camera", ImportOptions(preprocess=Preprocess()), Store(tmp_path / "store"))
+    (spec,) = made.manifest.inputs
+    assert (spec.dtype, spec.layout, spec.shape) == ("float32", "NCHW", (1, 3, 8, 8))
+    contract = made.manifest.preprocess
+    assert (contract.scale, contract.mean, contract.std) == (1.0, (0.0,) * 3, (1.0,) * 3)
+    assert any("8-bit pixels" in text for text in made.manifest.warnings)
+    pixels = np.random.default_rng(3).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    (expected,) = tools.paddle(program, [pixels])
+    image = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2).astype(np.float32))
+    (found,) = tools.paddle(programs.read(made.file("model"), made.file("params")), [image])
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
 # -- heads whose channels each decide alone ------------------------------------------------------------------------

@@ -124,6 +124,7 @@ CASES: dict[str, Case] = {
     "prelu, one slope": ("PRelu", [noise(1)], {}),
     "leaky relu": ("LeakyRelu", [], {"alpha": 0.2}),
     "elu": ("Elu", [], {}),
+    "elu of another alpha": ("Elu", [], {"alpha": 0.7}),
     "hard swish": ("HardSwish", [], {}),
     "hard sigmoid": ("HardSigmoid", [], {"alpha": 0.25, "beta": 0.4}),
     "softplus": ("Softplus", [], {}),

@@ -321,6 +321,26 @@ def test_sending_or_starting_a_program_would_be_seen(code, end):
     assert filtered(code).returncode == end
 
 
+def bicubic(graph: Graph, image: str) -> str:
+    attrs = {"interp_method": "bicubic", "align_corners": False, "align_mode": 0, "data_layout": "NCHW"}
+    size = {"scale": ("FLOATS", []), "out_d": ("INT", -1)}
+    return graph.op("bicubic_interp_v2", {"X": image}, (1, 3, 48, 40), typed=size, out_h=48, out_w=40, **attrs)
+
+
+def shrunk(graph: Graph, image: str) -> str:
+    return graph.op("softshrink", {"X": image}, (1, 3, 32, 32), **{"lambda": 0.3})
+
+
+@pytest.mark.parametrize("make", [bicubic, shrunk])
+def test_what_mnn_computes_otherwise_is_written_as_arithmetic(workshop, make):
+    """`to_mnn` refuses a result that differs."""
+    graph, target = Graph(), target_named("mnn")
+    made = workshop.imported(graph.program(make(graph, graph.feed(1, 3, 32, 32))), make.__name__)
+    for step in target.steps(target.Recipe(to="mnn")):
+        made = workshop.made(step, made)
+    assert "differ from ONNX Runtime's by" in made.manifest.lineage[-1].notes[-1]
+
+
 def test_every_precision_of_the_target_has_its_steps():
     target = target_named("mnn")
     for precision in target.searched:

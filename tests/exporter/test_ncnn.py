@@ -375,6 +375,51 @@ def test_where_two_values_are_equal(workshop, source, tmp_path):
     require_equal(workshop, ended(source, tmp_path / "equal", nodes, shape))
 
 
+@pytest.mark.parametrize("kind", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
+def test_a_choice_by_comparison(workshop, source, tmp_path, kind):
+    """The value where it is above (or below) that of the window's maximum, half of it elsewhere."""
+    from onnx import helper
+
+    shape = source.manifest.outputs[0].shape
+    pool = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    nodes = [
+        helper.make_node("AveragePool", ["whole"], ["mean"], "mean", **pool),
+        helper.make_node("MaxPool", ["mean"], ["maximum"], "maximum", **pool),
+        helper.make_node(kind, ["whole", "maximum"], ["compared"], "compared"),
+        helper.make_node("Where", ["compared", "whole", "mean"], [""], "choice"),
+    ]
+    require_equal(workshop, ended(source, tmp_path / kind, nodes, shape))
+
+
+@pytest.mark.parametrize(("kind", "values"), [("Softsign", {}), ("ThresholdedRelu", {"alpha": 0.2})])
+def test_an_activation_that_ncnn_lacks(workshop, source, tmp_path, kind, values):
+    from onnx import helper
+
+    shape = source.manifest.outputs[0].shape
+    node = helper.make_node(kind, ["whole"], [""], "activation", **values)
+    require_equal(workshop, ended(source, tmp_path / kind, [node], shape))
+
+
+def test_a_value_without_its_tangent(workshop, source, tmp_path):
+    from onnx import helper
+
+    shape = source.manifest.outputs[0].shape
+    nodes = [
+        helper.make_node("Tanh", ["whole"], ["bent"], "tanh"),
+        helper.make_node("Sub", ["whole", "bent"], [""], "sub"),
+    ]
+    require_equal(workshop, ended(source, tmp_path / "shrink", nodes, shape))
+
+
+def test_a_selu(workshop, source, tmp_path):
+    from onnx import helper
+
+    shape = source.manifest.outputs[0].shape
+    require_equal(
+        workshop, ended(source, tmp_path / "selu", [helper.make_node("Selu", ["whole"], [""], "selu")], shape)
+    )
+
+
 @pytest.mark.parametrize(("pads", "size"), [((1, 1, 0, 0), (64, 64)), ((1, 0, 0, 0), (64, 65))])
 def test_a_transposed_convolution_of_uneven_pads(workshop, source, tmp_path, pads, size):
     import onnx
@@ -594,6 +639,19 @@ def test_several_images_are_foreseen():
     (verdict,) = target_named("ncnn").verdict_before(program)
     assert [found.operator for found in verdict.obstacles] == ["conv2d"]
     assert "no batch axis" in verdict.obstacles[0].reason
+
+
+@pytest.mark.parametrize(("table", "said"), [("image", "at computed places"), ("parameter", "")])
+def test_places_that_are_computed_are_foreseen(table, said):
+    graph = Graph()
+    image = graph.feed(1, 4, 8, 8)
+    graph.op("top_k_v2", {"X": image}, {"Out": (1, 4, 8, 2), "Indices": (1, 4, 8, 2)}, k=2, axis=-1)
+    places = graph.last().outputs["Indices"][0] if table == "image" else graph.param(np.zeros((1, 4, 8, 2)), "int64")
+    taken = graph.op("take_along_axis", {"Input": image, "Index": places}, (1, 4, 8, 2), slot="Result", Axis=3)
+    (verdict,) = target_named("ncnn").verdict_before(graph.program(taken))
+    reasons = [found.reason for found in verdict.obstacles if found.operator == "take_along_axis"]
+    assert bool(reasons) == bool(said)
+    assert all(said in reason for reason in reasons)
 
 
 def test_a_table_that_is_computed_once_may_have_any_axes(workshop):

@@ -405,6 +405,17 @@ def finiteness(type: str, below: str = "") -> Make:
     return make
 
 
+def scaled_then_shifted(graph: Graph, image: str) -> str:
+    doubled = scaled_behind("relu", 2.0, 0.0)(graph, image)
+    return graph.op("scale", {"X": doubled}, graph.shape(doubled), scale=1.0, bias=-1.0, bias_after_scale=True)
+
+
+def chosen_by_constant(graph: Graph, image: str) -> str:
+    half = graph.op("scale", {"X": image}, DIMS, scale=0.5, bias=0.0, bias_after_scale=True)
+    chosen = graph.param(np.arange(192).reshape(DIMS) % 3 > 0, "bool")
+    return graph.op("where", {"Condition": chosen, "X": image, "Y": half}, DIMS)
+
+
 _OPEN = 2**31 - 1
 WHOLE = {"asvector": True, "keepdim": True, "epsilon": 1e-12}
 
@@ -423,6 +434,9 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "a test for infinity": ("finite_to_comparison", ONNX, finiteness("isinf_v2", "relu")),
     "a test for finite numbers": ("finite_to_comparison", LITE_X86, finiteness("isfinite_v2")),
     "logsumexp": ("logsumexp_to_reductions", LITE_X86, one("logsumexp", (1, 6, 8), axis=[1], keepdim=False)),
+    "amax": ("amax_to_max", ONNX, one("reduce_amax", (1, 4, 8), dim=[2], keep_dim=False, reduce_all=False)),
+    "amin": ("amax_to_max", LITE_X86, one("reduce_amin", (1, 4, 1, 8), dim=[2], keep_dim=True, reduce_all=False)),
+    "a choice by a constant": ("boolean_constants", LITE_X86, chosen_by_constant),
     "abs": ("activations_to_arithmetic", LITE_X86, magnitude),
     "swish": ("swish_beta", LITE_X86, one("swish")),
     "batch_norm": ("normalization_defaults", ONNX, batch_norm),
@@ -461,6 +475,9 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "the last column": (
         "set_value_of_one_axis", ONNX, set_part(dropped=(3,), axes=[3], starts=[-1], ends=[2**31 - 1], steps=[1]),
     ),
+    "a few channels": (
+        "set_value_of_one_axis", ONNX, set_part(tensor=(1, 2, 6, 8), axes=[1], starts=[1], ends=[-1], steps=[1]),
+    ),
     "the whole": ("set_value_of_one_axis", ONNX, set_part(tensor=DIMS, axes=[], starts=[], ends=[], steps=[])),
     "norm of 1": ("p_norm_to_reduction", LITE_X86, norm(1.0)),
     "norm of 3": ("p_norm_to_reduction", LITE_X86, norm(3.0, keep=False)),
@@ -494,6 +511,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "leaky ReLU behind a convolution, shifted": (
         "scale_apart", LITE_X86, scaled_behind("leaky_relu", 1.0, 1.5, alpha=0.1),
     ),
+    "ReLU behind a convolution, scaled, then shifted": ("scale_apart", LITE_X86, scaled_then_shifted),
     "quotient rounded down": ("floor_division", LITE_X86, divided_down),
     "fractional norm": ("p_norm_to_reduction", LITE_X86, norm(2.5)),
     "resize to a line": ("resize_to_matmul", ONNX, resized("bilinear", 12, 1)),
@@ -527,6 +545,13 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "crop, ONNX": ("crop_to_slice", ONNX, one("crop_tensor", (1, 2, 3, 4), shape=[1, 2, 3, 4], offsets=[0, 1, 2, 1])),
     "crop to the end": (
         "crop_to_slice", LITE_X86, one("crop_tensor", (1, 3, 4, 4), shape=[-1, -1, 4, 4], offsets=[0, 1, 2, 1]),
+    ),
+    "windows of uneven paddings": (
+        "unfold_to_convolution", ONNX,
+        one(
+            "unfold", (1, 24, 28), slot="Y",
+            kernel_sizes=[3, 2], strides=[2, 1], paddings=[1, 0, 2, 1], dilations=[1, 2],
+        ),
     ),
     "boxes that are not aligned": ("roi_align_of_shifted_boxes", ONNX, aligned),
     "dot of two lists": ("dot_to_sum", ONNX, dotted),
@@ -605,6 +630,17 @@ def test_a_roll_of_a_free_axis_by_more_than_it_has(shift: list[int], free: list[
     assert notes == ["roll_of_free_axis 1: 1 operator roll of a dynamic axis written as gather"]
     np.testing.assert_array_equal(tools.onnx(changed, [IMAGE])[0], np.roll(IMAGE, shift, free))
     assert not np.array_equal(tools.onnx(program, [IMAGE])[0], np.roll(IMAGE, shift, free))
+
+
+def test_an_expansion_to_a_size_that_was_fixed(tools: Toolchain) -> None:
+    graph = Graph()
+    column, image = graph.feed(1, 4, 1, 8), graph.feed(*DIMS)
+    typed = {"target_shape": ("INTS", [-1, 4, -1, 8])}
+    program = graph.program(graph.op("expand_as_v2", {"X": column, "Y": image}, DIMS, typed=typed))
+    changed, notes = rewrites.rewrite_for(ONNX, program)
+    assert notes == ["expand_as_to_expand 2: 1 operator expand_as_v2 written as expand_v2"]
+    (found,) = tools.onnx(changed, [IMAGE[:, :, :1].copy(), IMAGE])
+    np.testing.assert_array_equal(found, IMAGE[:, :, :1].repeat(6, axis=2))
 
 
 def test_an_expansion_to_a_free_size(tools: Toolchain) -> None:

@@ -1,0 +1,43 @@
+"""int8 of a product with a constant stack of matrices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
+
+
+@pytest.fixture(autouse=True)
+def _workers_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(str(WORKERS))
+    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+
+
+@pytest.mark.parametrize("dims", [(1, 8, 6), (3, 8, 6), (8, 6)])
+def test_a_stack_of_matrices_runs(dims):
+    from int8_model import int8_model
+
+    random = np.random.default_rng(0)
+    weight, image = random.normal(size=dims).astype("f"), random.uniform(-1, 1, (3, 5, 8)).astype("f")
+    expected = image @ weight
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, image.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, expected.shape)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
+    ranges = {"x": (-1.0, 1.0), "y": (float(expected.min()), float(expected.max()))}
+    options = {"per_channel": True, "symmetric": False, "inputs_only": False}
+    made = int8_model(model, ranges, {"product"}, options)
+    session = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": image})
+    assert np.abs(found - expected).max() < 0.03 * np.abs(expected).max()
