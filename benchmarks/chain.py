@@ -1,7 +1,7 @@
 """The whole chain: prune, fine-tune with the original as teacher, 8- and 4-bit export; all against fp32 ONNX.
 
     python benchmarks/chain.py MODEL --data CAMVID -o results.json [--keep-macs 0.46] [--widths global]
-        [--steps 1800] [--views 3] [--zoom 1.5] [--seconds 60]
+        [--steps 1800] [--lovasz 0] [--views 3] [--zoom 1.5] [--seconds 60]
 
 One recipe: the pruned network in fp32, int8 and w4a8 (weights rounded with compensation), in ONNX Runtime and in the
 other runtimes of x86 that are installed, and the original in fp32 ONNX, which times and sizes are divided by. Wanted
@@ -40,7 +40,7 @@ def recipe(given: argparse.Namespace) -> dict[str, Any]:
         "learning_rate": 1.5e-3,
         "lr_decay": "cosine",
         "ema": 0.99,
-        "losses": {"cross_entropy": 0.25, "kl": 1.0},
+        "losses": {"cross_entropy": 0.25, "kl": 1.0, "lovasz": given.lovasz},
         "losses_before_enlarging": True,
         "augmentation": {"views": given.views, "zoom": given.zoom},
     }
@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--widths", default="global")
     parser.add_argument("--stages", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1800, help="of training; 0: none")
+    parser.add_argument("--lovasz", type=float, default=0.0, help="weight of the Lovasz-Softmax loss, which follows IoU")
     parser.add_argument("--views", type=int, default=3, help="of each image that training repeats; 0: always new ones")
     parser.add_argument("--zoom", type=float, default=1.5, help="of a view, at most")
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing")
