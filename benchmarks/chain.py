@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--widths", default="global")
     parser.add_argument("--stages", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1800, help="of training; 0: none")
-    parser.add_argument("--lovasz", type=float, default=0.0, help="weight of the Lovasz-Softmax loss, which follows IoU")
+    parser.add_argument("--lovasz", type=float, default=0.0, help="weight of the Lovasz-Softmax loss")
     parser.add_argument("--views", type=int, default=3, help="of each image that training repeats; 0: always new ones")
     parser.add_argument("--zoom", type=float, default=1.5, help="of a view, at most")
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing")
