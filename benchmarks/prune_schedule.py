@@ -2,6 +2,7 @@
 
     python benchmarks/prune_schedule.py CAMVID NAME=MODEL... [-o results.json] [--keep-macs 0.4] [--steps 600]
         [--cuts 1]... [--cuts 2]... [--seed 0]... [--criterion fisher] [--widths uniform] [--stages 1]
+        [--lovasz 0.5]
 
 The original is teacher and reference. Every cut leaves the same fraction of the one before. With several cuts, the
 last training gets half of the steps and the others share the rest. Rows that the results have are kept, and a killed
@@ -44,7 +45,7 @@ def recipe(model: Path, given: argparse.Namespace, cuts: int, seed: int) -> dict
         "learning_rate": given.learning_rate,
         "lr_decay": "cosine",
         "ema": 0.99,
-        "losses": {"cross_entropy": 0.25, "kl": 1.0},
+        "losses": {"cross_entropy": 0.25, "kl": 1.0, "lovasz": given.lovasz},
         "losses_before_enlarging": True,
         "augmentation": {"views": 3},
     }
@@ -85,12 +86,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--lovasz", type=float, default=0.0, help="weight of the Lovasz-Softmax loss")
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     given = parser.parse_args()
     found = load(given.output) if given.output.is_file() else {}
     for seed, named, cuts in product(given.seed or [0], given.models, given.cuts or [2, 1]):
         name, path = named.split("=", 1)
         how = {what: getattr(given, what) for what in ("keep_macs", "criterion", "widths", "stages", "steps", "batch")}
+        how |= {"lovasz": given.lovasz} if given.lovasz else {}  # rows without it have older names
         key = " ".join([name, f"cuts={cuts}", *(f"{what}={value}" for what, value in how.items()), f"seed={seed}"])
         if key in found:
             continue
