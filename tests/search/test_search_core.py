@@ -97,6 +97,7 @@ def test_pruning_is_trained_longer_where_that_may_help_and_combined_with_int8(tm
     best = best_of(goal, outcome)
     assert [step.step for step in best.steps] == ["prune", "finetune"]
     assert (best.steps[0].params["keep_macs"], best.steps[1].params["steps"]) == (0.5, 400)
+    assert best.steps[1].params["losses"] == {"cross_entropy": 0.25, "lovasz": 0.5, "kl": 1.0}  # there are labels
     assert best.precision is Precision.INT8
     hopeless = [t for t in world.tried if t.candidate.steps and t.candidate.steps[0].params.get("keep_macs") == 0.3]
     assert [t.candidate.steps[1].params["steps"] for t in hopeless] == [100]

@@ -102,11 +102,12 @@ def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
 def _learning(training: Training | None, steps: int) -> dict:
     """Returns `finetune` parameters: the original's outputs, and labels if there are any."""
     assert training is not None, "pruned candidates are proposed where there is training"
+    from_labels = {"cross_entropy": 0.25, "lovasz": 0.5} if training.labelled else {"cross_entropy": 0.0}
     return {
         "steps": steps,
         "batch_size": training.batch_size,
         "teacher": training.teacher,
-        "losses": {"cross_entropy": 0.25 if training.labelled else 0.0, "kl": 1.0},
+        "losses": {**from_labels, "kl": 1.0},
         "learning_rate": 1.5e-3,
         "lr_decay": "cosine",
         "ema": 0.99,
