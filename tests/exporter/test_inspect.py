@@ -109,8 +109,9 @@ def test_what_of_the_zoo_each_export_takes(shared_dir: Path) -> None:
             if found.support == "no":
                 missing.setdefault(found.target, {})[path.stem] = {obstacle.operator for obstacle in found.obstacles}
     assert not [target for target in missing if target.startswith(("onnx", "paddle-lite", "openvino", "mnn"))]
-    maskformers = {f"maskformer_{size}": {"reshape2", "transpose2"} for size in ("small", "tiny")}
-    of_objects = {"maskrcnn_r50_fpn_320": {"generate_proposals_v2", "multiclass_nms3"}}
+    maskformers = {f"maskformer_{size}": {"index_select", "transpose2"} for size in ("small", "tiny")}
+    chosen = {"gather", "gather_nd", "greater_than"}
+    of_objects = {"maskrcnn_r50_fpn_320": {"generate_proposals_v2", "multiclass_nms3", *chosen}}
     assert missing["ncnn"] == maskformers | of_objects
     assert missing["litert"].keys() == of_objects.keys()
 

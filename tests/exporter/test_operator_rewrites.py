@@ -433,7 +433,11 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "a test for NaN": ("finite_to_comparison", ONNX, finiteness("isnan_v2")),
     "a test for infinity": ("finite_to_comparison", ONNX, finiteness("isinf_v2", "relu")),
     "a test for finite numbers": ("finite_to_comparison", LITE_X86, finiteness("isfinite_v2")),
-    "logsumexp": ("logsumexp_to_reductions", LITE_X86, one("logsumexp", (1, 6, 8), axis=[1], keepdim=False)),
+    "logsumexp": (
+        "logsumexp_to_reductions",
+        LITE_X86,
+        one("logsumexp", (1, 6, 8), axis=[1], keepdim=False, reduce_all=False),
+    ),
     "amax": ("amax_to_max", ONNX, one("reduce_amax", (1, 4, 8), dim=[2], keep_dim=False, reduce_all=False)),
     "amin": ("amax_to_max", LITE_X86, one("reduce_amin", (1, 4, 1, 8), dim=[2], keep_dim=True, reduce_all=False)),
     "a choice by a constant": ("boolean_constants", LITE_X86, chosen_by_constant),
