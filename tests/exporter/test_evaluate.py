@@ -126,6 +126,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
     ("shape", {"Input": X}, {}, 1),
     ("gather", {"X": Y, "Index": np.array([2, 0], np.int32)}, {"axis": 0}, 1),
     ("index_select", {"X": Y, "Index": np.array([3, 1], np.int64)}, {"dim": 1}, 1),
+    ("take_along_axis", {"Input": Y, "Index": np.array([[3, 1], [0, 0], [2, 3]], np.int64)}, {"Axis": 1}, 1),
     ("roll", {"X": X}, {"shifts": [1, -1], "axis": [1, 2]}, 1),
     ("where", {"Condition": X > 1, "X": X, "Y": -X}, {}, 1),
     ("softmax", {"X": X}, {"axis": 1}, 1),
@@ -159,7 +160,7 @@ def build() -> tuple[Graph, list[tuple[Op, dict[str, np.ndarray]]], list[str]]:
     for kind, inputs, attrs, outputs in CASES:
         slots = {slot: value if isinstance(value, list) else [value] for slot, value in inputs.items()}
         named = {slot: [graph.param(v, str(v.dtype)) for v in values] for slot, values in slots.items()}
-        slot = "Y" if kind in ("stack", "unstack") else "Out"
+        slot = {"stack": "Y", "unstack": "Y", "take_along_axis": "Result"}.get(kind, "Out")
         typed = {"scale": ("FLOATS", [])} if kind == "linear_interp_v2" else {}
         typed |= {n: ("INTS", attrs[n]) for n in ("sections", "decrease_axis") if attrs.get(n) == []}
         plain = {name: value for name, value in attrs.items() if name not in typed and name != "dtype"}

@@ -91,5 +91,5 @@ REACHED = {
     "own_pixels", "read_list", "read_labels", "read_json", "read_source", "open_data", "find_model", "read_artifact",
     "read", "read_reference", "open_archive", "merge", "_unzip", "_read", "read_result", "read_program", "read_graph",
     "read_params", "external_data", "load", "find_checkpoint", "read_checkpoint", "read_training_config",
-    "read_detection_config",
+    "read_detection_config", "read_lenient_yaml",
 }  # fmt: skip
