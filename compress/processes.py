@@ -15,7 +15,7 @@ from segexport.compress.training_job import Job
 from segexport.errors import WorkerCrashed, WorkerTimeout, all_kinds
 from segexport.process.fast_products import fast_products
 from segexport.process.interpreter import interpreter_for
-from segexport.process.worker import Worker
+from segexport.process.worker import Worker, thread_limits
 
 _WORKERS = Path(__file__).parent / "workers"
 WORKER = _WORKERS / "finetune_worker.py"
@@ -79,9 +79,9 @@ def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) 
     package = folder / "import" / "segexport"  # alone: neighbouring packages may belong to another Python
     package.unlink(missing_ok=True)
     package.symlink_to(Path(segexport.__file__).parent)
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    limits = thread_limits(threads) | fast_products()
     paths = {"PYTHONPATH": str(package.parent)}
-    backend = fast_products() | ({"PADDLE_DISTRI_BACKEND": "gloo"} if job.device == "cpu" else {})
+    backend = {"PADDLE_DISTRI_BACKEND": "gloo"} if job.device == "cpu" else {}
     with (folder / "launcher.log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, **limits, **backend, **paths}, stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -87,7 +87,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env={**os.environ, **_thread_limits(threads), **_QUIET, **(environment or {})},
+                env={**os.environ, **thread_limits(threads), **_QUIET, **(environment or {})},
                 bufsize=0,
                 pass_fds=descriptors,
             )
@@ -328,7 +328,8 @@ def _anonymous_files(count: int) -> list[int]:
     return found
 
 
-def _thread_limits(threads: int) -> dict[str, str]:
+def thread_limits(threads: int) -> dict[str, str]:
+    """Returns the environment variables that limit OpenMP, MKL and OpenBLAS to `threads` threads."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return dict.fromkeys(names, str(threads))
 
