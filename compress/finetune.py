@@ -19,7 +19,14 @@ from segexport.compress.batches import Augmentation
 from segexport.compress.new_classes import with_classes
 from segexport.compress.prune_step import paddle_manifest
 from segexport.compress.training_job import DatasetSpec, Job
-from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, LearningOptions, TrainingOptions
+from segexport.compress.training_options import (
+    EVALUATIONS,
+    LOG,
+    CourseOptions,
+    LearningOptions,
+    TrainingOptions,
+    require_class_weight,
+)
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import count_pixels, require_counted, require_trainable
 from segexport.errors import DataError, MismatchError, OptionError
@@ -121,6 +128,7 @@ class Finetune:
                 hint="leave it out, or train with device gpu:0",
             )
         labels, origin = self._classes(source.manifest, data)
+        require_class_weight(self.params, len(labels))
         if validation is not None:
             _require_same_classes(data, validation)
         pixels = None
@@ -145,7 +153,10 @@ class Finetune:
             more = self._more_arguments(source, context)
             if own_teacher := more.pop("teacher", None):
                 job = job.model_copy(update={"teacher": own_teacher})
-            notes = (*self._train(job, more, out_dir, context), *self._more_notes())
+            before_training = _told_warmup(job.options)
+            for note in before_training:
+                context.say(note)
+            notes = (*self._train(job, more, out_dir, context), *before_training, *self._more_notes())
             if origin is not None:
                 notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
             for name in (LOG, EVALUATIONS):
@@ -250,6 +261,16 @@ class Finetune:
             raise
         context.say(f"{step} steps, {answer['waited_s'] / max(answer['worked_s'], 1e-9):.1%} of the time for data")
         return _told_course(step, job.options.steps, Path(job.folder))
+
+
+def _told_warmup(options: TrainingOptions) -> tuple[str, ...]:
+    if options.warmup_steps < options.steps:
+        return ()
+    reached = options.steps / options.warmup_steps
+    return (
+        f"the warmup of {options.warmup_steps} steps does not end in the {options.steps} of the training: "
+        f"the learning rate reaches {reached:.0%} of {options.learning_rate:g}",
+    )
 
 
 def _teacher(path: str) -> dict[str, str]:

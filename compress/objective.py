@@ -13,7 +13,7 @@ from segexport.compress.batches import Batch
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.logits import logits_of
 from segexport.compress.score_maps import at_size, score_map_of
-from segexport.compress.training_options import TrainingOptions
+from segexport.compress.training_options import TrainingOptions, require_class_weight
 from segexport.errors import DataError, MismatchError, OptionError
 from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Program
@@ -154,14 +154,10 @@ def _classes_first(logits: paddle.Tensor, axis: int) -> paddle.Tensor:
 
 def _class_weight(options: TrainingOptions, classes: int) -> paddle.Tensor | None:
     """`classes`: 0 if unknown."""
+    require_class_weight(options, classes)
     given = options.class_weight
     if given is None or given == "dynamic":
         return None
-    if len(given) != (classes or len(given)) or not any(given):
-        what = f"has {len(given)} weights, the model {classes} classes" if any(given) else "is 0 for every class"
-        raise OptionError(
-            f"class_weight {what}", hint="one weight for each class in the order of labels.txt, or 'dynamic'"
-        )
     return paddle.to_tensor(given, "float32")
 
 

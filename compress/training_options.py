@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field, NonNegativeFloat, model_validator
 
+from segexport.errors import OptionError
 from segexport.spec import Frozen
 
 LOG = "training.jsonl"  # one line per step: step, learning rate, losses
@@ -105,6 +106,24 @@ class CourseOptions(Frozen):
     early_stop: bool = False
     early_stop_patience: int = Field(default=5, gt=0)
     log_interval_steps: int = Field(default=10, gt=0)
+
+
+def require_class_weight(options: LearningOptions, classes: int) -> None:
+    """Checks that `class_weight` has a weight for each class, and one above 0.
+
+    Args:
+        classes: Number of the model's classes; 0: unknown.
+
+    Raises:
+        OptionError: It does not.
+    """
+    given = options.class_weight
+    if given is None or given == "dynamic" or (any(given) and len(given) == (classes or len(given))):
+        return
+    what = f"has {len(given)} weights, the model {classes} classes" if any(given) else "is 0 for every class"
+    raise OptionError(
+        f"class_weight {what}", hint="one weight for each class in the order of labels.txt, or 'dynamic'"
+    )
 
 
 def learning_rate(options: TrainingOptions, step: int) -> float:

@@ -346,6 +346,22 @@ def test_what_cannot_be_is_told_in_the_first_second(params, message, artifact, d
         tune(artifact, tmp_path / "tuned", context(data), steps=2, **params)
 
 
+def test_class_weights_are_checked_before_the_labels_are_counted(artifact, tmp_path):
+    data = write_data(tmp_path / "data")
+    (tmp_path / "data" / "label0.png").write_bytes(b"no image")
+    with pytest.raises(SegexportError, match="class_weight has 2 weights"):
+        tune(artifact, tmp_path / "tuned", context(data), steps=2, class_weight=(1.0, 2.0))
+
+
+@pytest.mark.parametrize(("warmup", "told"), [(1, 0), (2, 1), (8, 1)])
+def test_a_warmup_that_outlasts_the_training_is_told(warmup, told, artifact, data, tmp_path):
+    said: list[str] = []
+    tuned = tune(artifact, tmp_path / "tuned", context(data, say=said.append), steps=2, warmup_steps=warmup)
+    notes = tuned.manifest.lineage[-1].notes
+    for lines_ in (said, notes):
+        assert len([line for line in lines_ if line.startswith(f"the warmup of {warmup} steps does not end")]) == told
+
+
 @pytest.mark.parametrize("class_weight", [None, "dynamic", (0.5, 1.0, 2.0)])
 @pytest.mark.parametrize("losses", [{"bce": 1}, {"dice": 1}, {"lovasz": 1}, {"cross_entropy": 1, "dice": 0.5}])
 def test_every_loss_lowers_itself(losses, class_weight, segmenter, data, tmp_path):
