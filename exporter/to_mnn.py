@@ -12,7 +12,7 @@ from segexport.exporter.mnn_hints import hinted, session_hints
 from segexport.exporter.mnn_int8 import for_mnn
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import require_same
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.runtimes.mnn import MnnRuntime
@@ -30,10 +30,10 @@ class ToMnn:
     """Converts ONNX to `model.mnn` with MNN's converter."""
 
     kind = "to_mnn"
-    version = "4"
+    version = "5"
     accepts = Format.ONNX
     produces = Format.MNN
-    needs = ("MNN",)
+    needs = ("MNN", *ONNX_TOOLS)
     uses_data = False
 
     class Params(Frozen):
@@ -102,13 +102,17 @@ def convert(onnx: Path, out: Path, options: tuple[str, ...], context: StepContex
     Raises:
         UnsupportedModelError: The converter rejects the model, crashes or writes no model.
     """
-    arguments = {"model": str(onnx), "source_format": "ONNX", "out": str(out), "options": list(options)}
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        prepared = str(Path(scratch) / "model.onnx")
+        with Worker(WORKERS / "onnx_for_mnn_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
+            worker.call("prepare", {"onnx": str(onnx), "out": prepared}, timeout_s=context.timeout_s)
+        arguments = {"model": prepared, "source_format": "ONNX", "out": str(out), "options": list(options)}
 
-    def run() -> None:
-        with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN", name="MNN's converter") as worker:
-            worker.call("convert", arguments, timeout_s=context.timeout_s)
+        def run() -> None:
+            with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN", name="MNN's converter") as worker:
+                worker.call("convert", arguments, timeout_s=context.timeout_s)
 
-    converted(run, "MNN", (out,))
+        converted(run, "MNN", (out,))
 
 
 def operators(model: Path, timeout_s: float) -> list[tuple[str, str, int]]:

@@ -341,6 +341,68 @@ def test_what_mnn_computes_otherwise_is_written_as_arithmetic(workshop, make):
     assert "differ from ONNX Runtime's by" in made.manifest.lineage[-1].notes[-1]
 
 
+def followed(source: ModelArtifact, folder: Path, operators: list[tuple], constants: dict[str, object]) -> ModelArtifact:
+    """The model with more operators behind its scores: type, inputs, outputs, attributes; from `scores` to `end`."""
+    import onnx
+
+    model = onnx.load(source.file("model"))
+    graph, end = model.graph, model.graph.output[0].name
+    graph.node[-1].output[0] = "scores"
+    rename = {"end": end}
+    for kind, takes, makes, attributes in operators:
+        made = [rename.get(name, name) for name in makes]
+        graph.node.append(onnx.helper.make_node(kind, takes, made, f"to {makes[0]}", **attributes))
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx")
+    return ModelArtifact(folder, source.manifest)
+
+
+@pytest.mark.parametrize(
+    ("operators", "constants"),
+    [
+        ([("LogSoftmax", ["scores"], ["end"], {})], {}),
+        ([("ReduceL2", ["scores"], ["norm"], {"axes": [2]}), ("Div", ["scores", "norm"], ["end"], {})], {}),
+        (
+            [
+                ("ArgMax", ["scores"], ["classes"], {"axis": 1, "keepdims": 0}),
+                ("OneHot", ["classes", "depth", "values"], ["last"], {}),
+                ("Transpose", ["last"], ["end"], {"perm": [0, 3, 1, 2]}),
+            ],
+            {"depth": np.int64(4), "values": np.float32([0, 1])},
+        ),
+        (
+            [
+                ("Resize", ["scores", "", "", "small"], ["fewer"], {}),
+                ("Resize", ["fewer", "", "", "large"], ["end"], {"mode": "linear"}),
+            ],
+            {"small": np.int64([1, 4, 12, 20]), "large": np.int64([1, 4, 32, 32])},
+        ),
+        ([("MaxPool", ["scores"], ["end"], {"kernel_shape": [2, 2], "auto_pad": "SAME_UPPER"})], {}),
+        (
+            [
+                ("Conv", ["scores", "weight"], ["many"], {}),
+                ("Transpose", ["many"], ["moved"], {"perm": [0, 3, 1, 2]}),
+                ("Reshape", ["moved", "flat"], ["lines"], {}),
+                ("MatMul", ["mixed", "lines"], ["fewer"], {}),
+                ("Reshape", ["fewer", "square"], ["end"], {}),
+            ],
+            {
+                "weight": np.random.default_rng(6).normal(size=(32, 4, 1, 1)).astype(np.float32),
+                "mixed": np.random.default_rng(7).normal(size=(4, 32)).astype(np.float32),
+                **{"flat": np.int64([1, 32, 1024]), "square": np.int64([1, 4, 32, 32])},
+            },
+        ),
+    ],
+    ids=["LogSoftmax", "ReduceL2", "OneHot", "Resize", "MaxPool", "Transpose"],
+)
+def test_what_mnn_reads_otherwise_than_onnx_is_written_out(workshop, source, operators, constants, tmp_path):
+    """Defaults that a file leaves out, a pool without strides, a square transpose; `to_mnn` refuses what differs."""
+    model = followed(source, tmp_path / "model", operators, constants)
+    made = workshop.made(make_step("to_mnn", {}), model)
+    assert "differ from ONNX Runtime's by" in made.manifest.lineage[-1].notes[-1]
+
+
 def test_every_precision_of_the_target_has_its_steps():
     target = target_named("mnn")
     for precision in target.searched:
