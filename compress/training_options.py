@@ -121,9 +121,7 @@ def require_class_weight(options: LearningOptions, classes: int) -> None:
     if given is None or given == "dynamic" or (any(given) and len(given) == (classes or len(given))):
         return
     what = f"has {len(given)} weights, the model {classes} classes" if any(given) else "is 0 for every class"
-    raise OptionError(
-        f"class_weight {what}", hint="one weight for each class in the order of labels.txt, or 'dynamic'"
-    )
+    raise OptionError(f"class_weight {what}", hint="one weight for each class in the order of labels.txt, or 'dynamic'")
 
 
 def learning_rate(options: TrainingOptions, step: int) -> float:

@@ -39,6 +39,8 @@ _INDEXED = {  # operator -> the slot of its indices
 _NO_PLACES = "ncnn has no layer that reads or writes at computed places"
 _COMPARISONS = ("equal", "not_equal", "greater_than", "greater_equal", "less_than", "less_equal")
 _NO_COMPARISON = "ncnn has no layer for it, and its result is not a choice between values or a number"
+_FINITE = ("isfinite_v2", "isinf_v2", "isnan_v2")
+_NO_FINITE = "ncnn has no layer that tells NaN or infinity from a number"
 _NO_LENGTH = "the length of its result depends on the image, and pnnx fixes the size of each tensor"
 _NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator reads several images"
 _OTHER_AXIS_FIRST = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
@@ -128,6 +130,8 @@ def _lacking(program: Program, op: Op, consumers: Mapping[str, list[Op]]) -> str
         return _NO_PLACES
     if op.type in _COMPARISONS and not _is_number(op, consumers):
         return _NO_COMPARISON
+    if op.type in _FINITE:
+        return _NO_FINITE
     image = op.input("Input") or op.input("X") or ""
     if op.type in _OF_IMAGES and image in program.vars and program.shape(image)[0] > 1:
         return _NO_BATCH_AXIS

@@ -1,27 +1,44 @@
 """Writes an ONNX model in the form that MNN's converter reads as ONNX defines it. Command: prepare.
 
 MNN 3.6.1 takes some attributes that a file leaves out for others than ONNX's defaults (`OneHot`, `Resize`, `ReduceL2`,
-`LogSoftmax`), fails on a pool without strides, and transposes some values wrongly.
+`LogSoftmax`), fails on a pool without strides, and computes some comparisons, choices and transposes wrongly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 import onnx
-from onnx import NodeProto, defs, helper, shape_inference
+from onnx import NodeProto, defs, helper, numpy_helper, shape_inference
 
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
+_MIRRORED = {"Less": "Greater", "Greater": "Less", "LessOrEqual": "GreaterOrEqual", "GreaterOrEqual": "LessOrEqual"}
 _WIDTH_FIRST = (3, 1, 2)
+
+Sizes = Mapping[str, Sequence[int]]
+"""Sizes of each value; 0: unknown."""
 
 
 def prepare(arguments, _arrays):
     """Writes `out`."""
     model = onnx.load(arguments["onnx"])
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    sizes, nodes = _sizes(model), []
     for node in model.graph.node:
         _write_defaults(node, opset)
-    split_transposes(model)
+        nodes += _RULES.get(node.op_type, _same)(model.graph, node, sizes)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
     onnx.save(model, arguments["out"])
     return {}, []
+
+
+def _sizes(model: onnx.ModelProto) -> Sizes:
+    graph = shape_inference.infer_shapes(model).graph
+    values = (*graph.value_info, *graph.input, *graph.output)
+    sizes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in values}
+    return sizes | {value.name: list(value.dims) for value in graph.initializer}
 
 
 def _write_defaults(node: NodeProto, opset: int) -> None:
@@ -36,31 +53,57 @@ def _write_defaults(node: NodeProto, opset: int) -> None:
         node.attribute.append(helper.make_attribute("strides", [1] * len(given["kernel_shape"].ints)))
 
 
-def split_transposes(model: onnx.ModelProto) -> None:
+def _same(_graph: onnx.GraphProto, node: NodeProto, _sizes: Sizes) -> list[NodeProto]:
+    return [node]
+
+
+def _compare(graph: onnx.GraphProto, node: NodeProto, _sizes: Sizes) -> list[NodeProto]:
+    """Puts a constant second, and writes `Less` as the opposite of `GreaterOrEqual`: MNN mixes values otherwise."""
+    kind, given, (made,) = node.op_type, list(node.input), node.output
+    if any(value.name == given[0] for value in graph.initializer):
+        kind, given = _MIRRORED[kind], given[::-1]
+    if kind != "Less":
+        return [helper.make_node(kind, given, [made], node.name)]
+    opposite = f"{made}.not"
+    return [
+        helper.make_node("GreaterOrEqual", given, [opposite], opposite),
+        helper.make_node("Not", [opposite], [made], node.name),
+    ]
+
+
+def _choose(graph: onnx.GraphProto, node: NodeProto, sizes: Sizes) -> list[NodeProto]:
+    """Gives the value of a `Where` that is taken where the condition is false the size of the result.
+
+    MNN reads beyond its end.
+    """
+    (condition, chosen, other), (made,) = node.input, node.output
+    wanted = sizes.get(made, [])
+    if not wanted or 0 in wanted or list(sizes.get(other, [])) in ([], list(wanted)):
+        return [node]
+    whole, size = f"{made}.other", f"{made}.size"
+    graph.initializer.append(numpy_helper.from_array(np.array(wanted, np.int64), size))
+    return [
+        helper.make_node("Expand", [other, size], [whole], whole),
+        helper.make_node("Where", [condition, chosen, whole], [made], node.name),
+    ]
+
+
+def _transpose(_graph: onnx.GraphProto, node: NodeProto, sizes: Sizes) -> list[NodeProto]:
     """Writes as two transposes what moves the width before channels and height where width and channels are equal.
 
     MNN takes such a move of one image for that of a square matrix, and mixes its values.
     """
-    graph = shape_inference.infer_shapes(model).graph
-    sizes = {
-        value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
-        for value in (*graph.value_info, *graph.input)
-    }
-    nodes = []
-    for node in model.graph.node:
-        perm = next((list(each.ints) for each in node.attribute if each.name == "perm"), [])
-        if node.op_type != "Transpose" or not _is_mixed(sizes.get(node.input[0], []), perm):
-            nodes.append(node)
-            continue
-        between = f"{node.output[0]}.square"
-        nodes.append(helper.make_node("Transpose", [node.input[0]], [between], between, perm=[0, 1, 3, 2]))
-        moved = [{2: 3, 3: 2}.get(axis, axis) for axis in perm]
-        nodes.append(helper.make_node("Transpose", [between], [node.output[0]], node.name, perm=moved))
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    perm = next((list(each.ints) for each in node.attribute if each.name == "perm"), [])
+    if not _is_mixed(sizes.get(node.input[0], []), perm):
+        return [node]
+    between, moved = f"{node.output[0]}.square", [{2: 3, 3: 2}.get(axis, axis) for axis in perm]
+    return [
+        helper.make_node("Transpose", [node.input[0]], [between], between, perm=[0, 1, 3, 2]),
+        helper.make_node("Transpose", [between], [node.output[0]], node.name, perm=moved),
+    ]
 
 
-def _is_mixed(sizes: list[int], perm: list[int]) -> bool:
+def _is_mixed(sizes: Sequence[int], perm: list[int]) -> bool:
     """Whether MNN mixes this transpose, or may: a size of 0 is unknown."""
     if len(sizes) != 4 or tuple(axis for axis in perm if axis) != _WIDTH_FIRST:
         return False
@@ -68,4 +111,9 @@ def _is_mixed(sizes: list[int], perm: list[int]) -> bool:
     return images <= 1 and height != 1 and (channels == width or 0 in (channels, width))
 
 
+_RULES: Mapping[str, Callable[[onnx.GraphProto, NodeProto, Sizes], list[NodeProto]]] = {
+    **dict.fromkeys(_MIRRORED, _compare),
+    "Transpose": _transpose,
+    "Where": _choose,
+}
 COMMANDS = {"prepare": prepare}

@@ -9,6 +9,7 @@ import pnnx_broadcasts
 import pnnx_choices
 import pnnx_moves
 import pnnx_steps
+import pnnx_sums
 import pnnx_transposes
 import pnnx_windows
 from onnx import numpy_helper, shape_inference
@@ -23,6 +24,7 @@ _RULES = {
     **pnnx_choices.RULES,
     **pnnx_moves.RULES,
     **pnnx_steps.RULES,
+    **pnnx_sums.RULES,
     **pnnx_transposes.RULES,
     **pnnx_windows.RULES,
 }

@@ -341,7 +341,9 @@ def test_what_mnn_computes_otherwise_is_written_as_arithmetic(workshop, make):
     assert "differ from ONNX Runtime's by" in made.manifest.lineage[-1].notes[-1]
 
 
-def followed(source: ModelArtifact, folder: Path, operators: list[tuple], constants: dict[str, object]) -> ModelArtifact:
+def followed(
+    source: ModelArtifact, folder: Path, operators: list[tuple], constants: dict[str, object]
+) -> ModelArtifact:
     """The model with more operators behind its scores: type, inputs, outputs, attributes; from `scores` to `end`."""
     import onnx
 
@@ -356,6 +358,9 @@ def followed(source: ModelArtifact, folder: Path, operators: list[tuple], consta
     folder.mkdir()
     onnx.save(model, folder / "model.onnx")
     return ModelArtifact(folder, source.manifest)
+
+
+_CHANNELS = {"limits": np.float32([0.5, -0.5, 0.1, -0.3]).reshape(1, 4, 1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -393,11 +398,27 @@ def followed(source: ModelArtifact, folder: Path, operators: list[tuple], consta
                 **{"flat": np.int64([1, 32, 1024]), "square": np.int64([1, 4, 32, 32])},
             },
         ),
+        *(
+            ([(kind, given, ["truth"], {}), ("Cast", ["truth"], ["end"], {"to": 1})], _CHANNELS)
+            for kind in ("Less", "Greater", "LessOrEqual", "GreaterOrEqual")
+            for given in (["scores", "limits"], ["limits", "scores"])
+        ),
+        (
+            [
+                ("ReduceMean", ["scores"], ["mean"], {"axes": [1]}),
+                ("Less", ["scores", "mean"], ["truth"], {}),
+                ("Where", ["truth", "scores", "mean"], ["end"], {}),
+            ],
+            {},
+        ),
+        (
+            [("Less", ["scores", "limits"], ["truth"], {}), ("Where", ["truth", "scores", "limits"], ["end"], {})],
+            _CHANNELS,
+        ),
     ],
-    ids=["LogSoftmax", "ReduceL2", "OneHot", "Resize", "MaxPool", "Transpose"],
 )
 def test_what_mnn_reads_otherwise_than_onnx_is_written_out(workshop, source, operators, constants, tmp_path):
-    """Defaults that a file leaves out, a pool without strides, a square transpose; `to_mnn` refuses what differs."""
+    """Defaults that a file leaves out, comparisons, choices, a square transpose; `to_mnn` refuses what differs."""
     model = followed(source, tmp_path / "model", operators, constants)
     made = workshop.made(make_step("to_mnn", {}), model)
     assert "differ from ONNX Runtime's by" in made.manifest.lineage[-1].notes[-1]

@@ -330,6 +330,15 @@ def test_a_normalization_along_many_axes(workshop, source, tmp_path, dims, first
     require_equal(workshop, ended(source, tmp_path / "normal", nodes, shape, dims=dims, image=shape))
 
 
+@pytest.mark.parametrize("axis", [1, 2, -1])
+@pytest.mark.parametrize("values", [{}, {"exclusive": 1, "reverse": 1}])
+def test_a_cumulative_sum(workshop, source, tmp_path, axis, values):
+    from onnx import helper
+
+    node = helper.make_node("CumSum", ["whole", "axis"], [""], "sum", **values)
+    require_equal(workshop, ended(source, tmp_path / "sum", [node], source.manifest.outputs[0].shape, axis=axis))
+
+
 @pytest.mark.parametrize(
     ("starts", "ends", "steps", "size"),
     [([0, 1], [99, 99], [2, 2], (16, 16)), ([1, 0], [-1, 32], [3, 1], (10, 32)), ([-30, 2], [20, 9], [1, 4], (18, 2))],
@@ -627,6 +636,16 @@ def test_another_axis_in_place_of_the_batch_is_foreseen():
     (verdict,) = target_named("ncnn").verdict_before(program)
     assert [found.operator for found in verdict.obstacles] == ["transpose2"]
     assert "puts another axis in its place" in verdict.obstacles[0].reason
+
+
+def test_a_test_for_nan_is_foreseen():
+    graph = Graph()
+    image = graph.feed(1, 4, 8, 8)
+    unknown = graph.op("isnan_v2", {"X": image}, (1, 4, 8, 8), dtype="bool")
+    chosen = {"Condition": unknown, "X": graph.noise(1, 4, 8, 8), "Y": image}
+    (verdict,) = target_named("ncnn").verdict_before(graph.program(graph.op("where", chosen, (1, 4, 8, 8))))
+    assert [found.operator for found in verdict.obstacles] == ["isnan_v2"]
+    assert "tells NaN or infinity" in verdict.obstacles[0].reason
 
 
 def test_several_images_are_foreseen():
