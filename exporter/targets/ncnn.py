@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
+_NO_LAYER = "ncnn has no layer for it"
+_SORTING = ("arg_min", "argsort", "kthvalue", "mode", "top_k", "top_k_v2")
 _LISTING = ("generate_proposals_v2", "masked_select", "multiclass_nms3", "unique", "where_index")
 _INDEXED = {  # operator -> the slot of its indices
     "gather": "Index",
@@ -124,6 +126,8 @@ def _lacking(program: Program, op: Op, consumers: Mapping[str, list[Op]]) -> str
     """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
+    if op.type in _SORTING:
+        return _NO_LAYER
     if op.type in _LISTING:
         return _NO_LENGTH
     if op.type in _INDEXED and op.input(_INDEXED[op.type]) not in program.params:

@@ -66,8 +66,19 @@ def _tanh_turned(graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, _cons
     ]
 
 
+def _axis_from_front(_graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
+    """Counts the axis from the front: pnnx loses one counted from the end where it drops transposes around it."""
+    values, rank = values_of(node), len(shapes.get(node.input[0], []))
+    axis = values.get("axis", -1)
+    if axis >= 0 or not rank:
+        return None
+    return [helper.make_node(node.op_type, node.input, node.output, node.name, axis=axis + rank)]
+
+
 RULES = {
+    "LogSoftmax": _axis_from_front,
     "Selu": _selu_by_elu,
+    "Softmax": _axis_from_front,
     "Softsign": _softsign_by_quotient,
     "Tanh": _tanh_turned,
     "ThresholdedRelu": _threshold_by_product,

@@ -45,6 +45,21 @@ def _mean_in_two(_graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _cons
     ]
 
 
+def _one_by_one(_graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
+    """Reduces along one axis after the other: pnnx knows no largest or smallest along several."""
+    values, before = values_of(node), shapes.get(node.input[0], [])
+    axes = sorted(axis % len(before) for axis in values.get("axes", range(len(before)))) if before else []
+    if len(axes) < 2:
+        return None
+    value, (made,), kept, nodes = node.input[0], node.output, values.get("keepdims", 1), []
+    for axis in reversed(axes):
+        end = made if axis == axes[0] else f"{made}.{axis}"
+        nodes.append(helper.make_node(node.op_type, [value], [end], end, axes=[axis], keepdims=kept))
+        value = end
+    nodes[-1].name = node.name
+    return nodes
+
+
 def _equal_by_distance(graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, _constants: Arrays) -> Others:
     """Replaces an `Equal` that is read as 1 or 0, which ncnn lacks, by 1 - ceil(min(|a - b|, 1)), exact in floats."""
     (made,) = node.output
@@ -69,5 +84,7 @@ def _equal_by_distance(graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes,
 RULES = {
     "ReduceSum": _sum_by_means,
     "ReduceMean": _mean_in_two,
+    "ReduceMax": _one_by_one,
+    "ReduceMin": _one_by_one,
     "Equal": _equal_by_distance,
 }

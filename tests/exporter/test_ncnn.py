@@ -330,6 +330,29 @@ def test_a_normalization_along_many_axes(workshop, source, tmp_path, dims, first
     require_equal(workshop, ended(source, tmp_path / "normal", nodes, shape, dims=dims, image=shape))
 
 
+@pytest.mark.parametrize("kind", ["ReduceMax", "ReduceMin"])
+@pytest.mark.parametrize(("axes", "kept"), [([2, 3], 1), ([1, -1], 0)])
+def test_a_reduction_along_several_axes(workshop, source, tmp_path, kind, axes, kept):
+    from onnx import helper
+
+    shape = source.manifest.outputs[0].shape
+    node = helper.make_node(kind, ["whole"], [""], "most", axes=axes, keepdims=kept)
+    left = np.zeros(shape).max(tuple(axes), keepdims=bool(kept)).shape
+    require_equal(workshop, ended(source, tmp_path / "most", [node], left))
+
+
+@pytest.mark.parametrize("perm", [[0, 2, 1, 3], [0, 1, 3, 2]])
+def test_a_softmax_between_transposes(workshop, source, tmp_path, perm):
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Transpose", ["whole"], ["turned"], "turned", perm=perm),
+        helper.make_node("Softmax", ["turned"], ["likely"], "likely", axis=-1),
+        helper.make_node("Transpose", ["likely"], [""], "back", perm=perm),
+    ]
+    require_equal(workshop, ended(source, tmp_path / "likely", nodes, source.manifest.outputs[0].shape))
+
+
 @pytest.mark.parametrize("axis", [1, 2, -1])
 @pytest.mark.parametrize("values", [{}, {"exclusive": 1, "reverse": 1}])
 def test_a_cumulative_sum(workshop, source, tmp_path, axis, values):
@@ -658,6 +681,14 @@ def test_several_images_are_foreseen():
     (verdict,) = target_named("ncnn").verdict_before(program)
     assert [found.operator for found in verdict.obstacles] == ["conv2d"]
     assert "no batch axis" in verdict.obstacles[0].reason
+
+
+def test_a_sort_is_foreseen():
+    graph, sizes = Graph(), (1, 4, 8, 8)
+    sort = {"X": graph.feed(*sizes)}
+    program = graph.program(graph.op("argsort", sort, {"Out": sizes, "Indices": sizes}, axis=1, descending=False))
+    (verdict,) = target_named("ncnn").verdict_before(program)
+    assert [(found.operator, found.reason) for found in verdict.obstacles] == [("argsort", "ncnn has no layer for it")]
 
 
 @pytest.mark.parametrize(("table", "said"), [("image", "at computed places"), ("parameter", "")])
