@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
 CONSTANTS = {
     "relu_scale": np.float32(0.1),
     "same_scale": np.float32(0.1),
@@ -25,8 +22,7 @@ CONSTANTS = {
 
 
 @pytest.fixture
-def compact(monkeypatch):
-    monkeypatch.syspath_prepend(str(WORKERS))
+def compact(importable_workers):
     from compact_names import compact
 
     return compact

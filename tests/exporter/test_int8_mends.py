@@ -16,13 +16,7 @@ from quantizer_options import asked  # noqa: E402
 from segexport.exporter import onnx_quantize  # noqa: E402
 from segexport.pipeline.step import StepContext  # noqa: E402
 
-WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
-
-
-@pytest.fixture(autouse=True)
-def _workers_can_be_imported(monkeypatch):
-    monkeypatch.syspath_prepend(str(WORKERS))
-    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+pytestmark = pytest.mark.usefixtures("importable_workers")
 
 
 # -- the order of the attempts -----------------------------------------------------------------------------------------

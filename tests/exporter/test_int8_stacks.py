@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,13 +9,7 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
-
-
-@pytest.fixture(autouse=True)
-def _workers_can_be_imported(monkeypatch):
-    monkeypatch.syspath_prepend(str(WORKERS))
-    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+pytestmark = pytest.mark.usefixtures("importable_workers")
 
 
 @pytest.mark.parametrize("dims", [(1, 8, 6), (3, 8, 6), (8, 6)])

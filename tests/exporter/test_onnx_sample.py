@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
+pytestmark = pytest.mark.usefixtures("importable_workers")
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
-
-
-@pytest.fixture(autouse=True)
-def _workers_can_be_imported(monkeypatch):
-    monkeypatch.syspath_prepend(str(WORKERS))
-    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
 
 
 def model(path):

@@ -12,13 +12,7 @@ ort = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from quantizer_options import asked  # noqa: E402
 
-WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
-
-
-@pytest.fixture(autouse=True)
-def _workers_can_be_imported(monkeypatch):
-    monkeypatch.syspath_prepend(str(WORKERS))
-    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+pytestmark = pytest.mark.usefixtures("importable_workers")
 
 
 def histogram(values) -> object:

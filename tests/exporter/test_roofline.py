@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
-
-
-@pytest.fixture(autouse=True)
-def _workers_can_be_imported(monkeypatch):
-    monkeypatch.syspath_prepend(str(WORKERS))
+pytestmark = pytest.mark.usefixtures("importable_workers")
 
 
 SHAPES = {

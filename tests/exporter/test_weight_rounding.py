@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,7 @@ from int8_weights import weights_of  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from quantizer_options import asked  # noqa: E402
 
-WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
-
-
-@pytest.fixture(autouse=True)
-def _workers_can_be_imported(monkeypatch):
-    monkeypatch.syspath_prepend(str(WORKERS))
-    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+pytestmark = pytest.mark.usefixtures("importable_workers")
 
 
 def correlated(random, groups, inputs, places=400):
