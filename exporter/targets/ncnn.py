@@ -106,11 +106,11 @@ class NcnnTarget(ExportTarget):
         (found,) = super().verdict_before(program)
         program = program.copy()
         FoldConstants().apply(program)  # ncnn does not see what makes a table of positions
-        producers, consumers = program.producers(), program.consumers()
+        producers, consumers, of_image = program.producers(), program.consumers(), _of_image(program)
         lacking = tuple(
             Obstacle(operator=op.type, layer=layer_of(program, op, None, producers), number=number, reason=reason)
             for number, op in enumerate(program.all_ops())
-            if (reason := _lacking(program, op, consumers))
+            if of_image.intersection(op.input_names()) and (reason := _lacking(program, op, consumers))
         )
         if not lacking:
             return (found,)
@@ -120,6 +120,15 @@ class NcnnTarget(ExportTarget):
         from segexport.exporter.targets.ncnn_probe import NcnnSide
 
         return NcnnSide(diagnosed)
+
+
+def _of_image(program: Program) -> set[str]:
+    """The values that depend on the image; the others are constants in the ONNX export."""
+    found = set(program.feed_names)
+    for op in program.all_ops():
+        if found.intersection(op.input_names()):
+            found.update(op.output_names())
+    return found
 
 
 def _lacking(program: Program, op: Op, consumers: Mapping[str, list[Op]]) -> str:

@@ -691,6 +691,20 @@ def test_a_sort_is_foreseen():
     assert [(found.operator, found.reason) for found in verdict.obstacles] == [("argsort", "ncnn has no layer for it")]
 
 
+def test_what_depends_on_no_image_is_no_obstacle():
+    """A table of several rows, sorted once: a constant of the ONNX export."""
+    graph, sizes = Graph(), (4, 8)
+    order = graph.op("argsort", {"X": graph.noise(*sizes)}, {"Out": sizes, "Indices": sizes}, axis=1, descending=False)
+    statistics = {"Mean": graph.param(np.zeros(8)), "Variance": graph.param(np.ones(8))}
+    given = {"X": order, "Scale": graph.param(np.ones(8)), "Bias": graph.param(np.zeros(8)), **statistics}
+    row = graph.op("batch_norm", given, sizes, slot="Y", epsilon=1e-5, is_test=True, data_layout="NCHW")
+    mean = graph.op("reduce_mean", {"X": row}, (1, 1), dim=[0, 1], keep_dim=True, reduce_all=True)
+    image = graph.feed(1, 4, 8, 8)
+    program = graph.program(graph.op("elementwise_add", {"X": image, "Y": mean}, (1, 4, 8, 8), axis=-1))
+    (verdict,) = target_named("ncnn").verdict_before(program)
+    assert not verdict.obstacles
+
+
 @pytest.mark.parametrize(("table", "said"), [("image", "at computed places"), ("parameter", "")])
 def test_places_that_are_computed_are_foreseen(table, said):
     graph = Graph()
