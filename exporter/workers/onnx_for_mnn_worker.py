@@ -6,39 +6,25 @@ MNN 3.6.1 takes some attributes that a file leaves out for others than ONNX's de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 import numpy as np
 import onnx
-from onnx import NodeProto, defs, helper, numpy_helper, shape_inference
+from onnx import NodeProto, defs, helper, numpy_helper
+from onnx_rule import Arrays, Others, Shapes, replace, shapes_of, values_of
 
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 _MIRRORED = {"Less": "Greater", "Greater": "Less", "LessOrEqual": "GreaterOrEqual", "GreaterOrEqual": "LessOrEqual"}
 _WIDTH_FIRST = (3, 1, 2)
-
-Sizes = Mapping[str, Sequence[int]]
-"""Sizes of each value; 0: unknown."""
 
 
 def prepare(arguments, _arrays):
     """Writes `out`."""
     model = onnx.load(arguments["onnx"])
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    sizes, nodes = _sizes(model), []
     for node in model.graph.node:
         _write_defaults(node, opset)
-        nodes += _RULES.get(node.op_type, _same)(model.graph, node, sizes)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    replace(model.graph, shapes_of(model), _RULES)
     onnx.save(model, arguments["out"])
     return {}, []
-
-
-def _sizes(model: onnx.ModelProto) -> Sizes:
-    graph = shape_inference.infer_shapes(model).graph
-    values = (*graph.value_info, *graph.input, *graph.output)
-    sizes = {value.name: [size.dim_value for size in value.type.tensor_type.shape.dim] for value in values}
-    return sizes | {value.name: list(value.dims) for value in graph.initializer}
 
 
 def _write_defaults(node: NodeProto, opset: int) -> None:
@@ -53,14 +39,10 @@ def _write_defaults(node: NodeProto, opset: int) -> None:
         node.attribute.append(helper.make_attribute("strides", [1] * len(given["kernel_shape"].ints)))
 
 
-def _same(_graph: onnx.GraphProto, node: NodeProto, _sizes: Sizes) -> list[NodeProto]:
-    return [node]
-
-
-def _compare(graph: onnx.GraphProto, node: NodeProto, _sizes: Sizes) -> list[NodeProto]:
+def _compare(_graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, constants: Arrays) -> Others:
     """Puts a constant second, and writes `Less` as the opposite of `GreaterOrEqual`: MNN mixes values otherwise."""
     kind, given, (made,) = node.op_type, list(node.input), node.output
-    if any(value.name == given[0] for value in graph.initializer):
+    if given[0] in constants:
         kind, given = _MIRRORED[kind], given[::-1]
     if kind != "Less":
         return [helper.make_node(kind, given, [made], node.name)]
@@ -71,15 +53,15 @@ def _compare(graph: onnx.GraphProto, node: NodeProto, _sizes: Sizes) -> list[Nod
     ]
 
 
-def _choose(graph: onnx.GraphProto, node: NodeProto, sizes: Sizes) -> list[NodeProto]:
+def _choose(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
     """Gives the value of a `Where` that is taken where the condition is false the size of the result.
 
     MNN reads beyond its end.
     """
     (condition, chosen, other), (made,) = node.input, node.output
-    wanted = sizes.get(made, [])
-    if not wanted or 0 in wanted or list(sizes.get(other, [])) in ([], list(wanted)):
-        return [node]
+    wanted = shapes.get(made, [])
+    if not wanted or 0 in wanted or shapes.get(other, []) in ([], wanted):
+        return None
     whole, size = f"{made}.other", f"{made}.size"
     graph.initializer.append(numpy_helper.from_array(np.array(wanted, np.int64), size))
     return [
@@ -88,14 +70,14 @@ def _choose(graph: onnx.GraphProto, node: NodeProto, sizes: Sizes) -> list[NodeP
     ]
 
 
-def _transpose(_graph: onnx.GraphProto, node: NodeProto, sizes: Sizes) -> list[NodeProto]:
+def _transpose(_graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
     """Writes as two transposes what moves the width before channels and height where width and channels are equal.
 
     MNN takes such a move of one image for that of a square matrix, and mixes its values.
     """
-    perm = next((list(each.ints) for each in node.attribute if each.name == "perm"), [])
-    if not _is_mixed(sizes.get(node.input[0], []), perm):
-        return [node]
+    perm = values_of(node).get("perm", [])
+    if not _is_mixed(shapes.get(node.input[0], []), perm):
+        return None
     between, moved = f"{node.output[0]}.square", [{2: 3, 3: 2}.get(axis, axis) for axis in perm]
     return [
         helper.make_node("Transpose", [node.input[0]], [between], between, perm=[0, 1, 3, 2]),
@@ -103,7 +85,7 @@ def _transpose(_graph: onnx.GraphProto, node: NodeProto, sizes: Sizes) -> list[N
     ]
 
 
-def _is_mixed(sizes: Sequence[int], perm: list[int]) -> bool:
+def _is_mixed(sizes: list[int], perm: list[int]) -> bool:
     """Whether MNN mixes this transpose, or may: a size of 0 is unknown."""
     if len(sizes) != 4 or tuple(axis for axis in perm if axis) != _WIDTH_FIRST:
         return False
@@ -111,7 +93,7 @@ def _is_mixed(sizes: Sequence[int], perm: list[int]) -> bool:
     return images <= 1 and height != 1 and (channels == width or 0 in (channels, width))
 
 
-_RULES: Mapping[str, Callable[[onnx.GraphProto, NodeProto, Sizes], list[NodeProto]]] = {
+_RULES = {
     **dict.fromkeys(_MIRRORED, _compare),
     "Transpose": _transpose,
     "Where": _choose,

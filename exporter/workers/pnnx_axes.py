@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from node_reads import reads
 from onnx import NodeProto, helper, numpy_helper
-from pnnx_rule import Shapes
+from onnx_rule import Shapes
 
 MOST_AXES = 4  # beside a batch axis of size 1
 RESHAPES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten"})

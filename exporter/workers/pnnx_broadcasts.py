@@ -10,8 +10,8 @@ from math import prod
 
 import onnx
 from onnx import NodeProto, helper, numpy_helper
+from onnx_rule import Arrays, Others, Shapes
 from pnnx_axes import MOST_AXES, is_too_many, reshape
-from pnnx_rule import Arrays, Others, Shapes
 
 BROADCAST = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"})
 

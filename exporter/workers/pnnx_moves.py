@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
+from onnx_rule import Arrays, Others, Shapes, cut, values_of
 from pnnx_broadcasts import BROADCAST
-from pnnx_rule import Arrays, Others, Shapes, cut, values_of
 
 _MOST_SLICES = 256  # in place of one gather
 

@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
+from onnx_rule import Arrays, Others, Shapes, cut
 from pnnx_axes import reshape
-from pnnx_rule import Arrays, Others, Shapes, cut
 
 
 def _step(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, constants: Arrays) -> Others:

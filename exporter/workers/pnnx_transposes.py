@@ -11,8 +11,8 @@ from math import prod
 
 import onnx
 from onnx import NodeProto, helper
+from onnx_rule import Arrays, Others, Shapes, values_of
 from pnnx_axes import MOST_AXES, is_too_many, reshape
-from pnnx_rule import Arrays, Others, Shapes, values_of
 
 
 def _few_axes(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
-from pnnx_rule import Arrays, Others, Shapes, values_of
+from onnx_rule import Arrays, Others, Shapes, values_of
 
 
 def _resize_by_corners(graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _constants: Arrays) -> Others:
