@@ -109,7 +109,7 @@ def test_what_of_the_zoo_each_export_takes(shared_dir: Path) -> None:
             if found.support == "no":
                 missing.setdefault(found.target, {})[path.stem] = {obstacle.operator for obstacle in found.obstacles}
     assert not [target for target in missing if target.startswith(("onnx", "paddle-lite", "openvino", "mnn"))]
-    maskformers = {f"maskformer_{size}": {"index_select", "transpose2"} for size in ("small", "tiny")}
+    maskformers = {f"maskformer_{size}": {"transpose2"} for size in ("small", "tiny")}
     chosen = {"gather", "gather_nd", "greater_than"}
     of_objects = {"maskrcnn_r50_fpn_320": {"generate_proposals_v2", "multiclass_nms3", "top_k_v2", *chosen}}
     assert missing["ncnn"] == maskformers | of_objects
