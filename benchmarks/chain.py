@@ -17,11 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from stamped import save
 
 from segexport.artifact import read_artifact
 from segexport.commands.run import run
+from segexport.measure.latency_statistics import latency_ratio
 from segexport.pipeline.registry import runtimes
 from segexport.ui.console import Console
 
@@ -80,18 +82,15 @@ def to_original(row: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]
     """The time relative to the original's fp32 ONNX export.
 
     The check compares ONNX exports with it, and those of other formats, without an fp32 export of their own, with
-    Paddle, as it compares the original. The interval of a quotient has the ends of both, so that it is too wide rather
-    than too narrow.
+    Paddle, where that ran optimized. But all were timed in turn, session by session, so sessions are compared here.
     """
     if row["latency_baseline"] == original["name"]:
         return {}
-    if not row["latency_ratio"] or not original["latency_ratio"]:
+    if not row["latency"] or not original["latency"]:
         return {"latency_ratio": None, "latency_ratio_interval": None}
-    (low, high), (least, most) = row["latency_ratio_interval"], original["latency_ratio_interval"]
-    return {
-        "latency_ratio": row["latency_ratio"] / original["latency_ratio"],
-        "latency_ratio_interval": [low / most, high / least],
-    }
+    times = (np.asarray(one["latency"]["sessions_ms"])[:, None, None] for one in (row, original))
+    ratio = latency_ratio(*times)
+    return {"latency_ratio": ratio.value, "latency_ratio_interval": ratio.interval}
 
 
 def main() -> None:

@@ -149,8 +149,10 @@ def test_the_chains_times_are_relative_to_the_original():
     sys.path.insert(0, str(BENCHMARKS))
     from chain import to_original
 
-    original = {"name": "original", "latency_ratio": 0.5, "latency_ratio_interval": [0.4, 0.625]}
-    row = {"latency_baseline": "reference", "latency_ratio": 0.2, "latency_ratio_interval": [0.1, 0.25]}
-    assert to_original(row, original) == {"latency_ratio": 0.4, "latency_ratio_interval": [0.16, 0.625]}
+    original = {"name": "original", "latency": {"sessions_ms": (4.0, 8.0, 4.0)}}
+    row = {"latency_baseline": "reference", "latency_ratio": 0.7, "latency": {"sessions_ms": (1.0, 2.0, 1.0)}}
+    found = to_original(row, original)
+    assert found["latency_ratio"] == pytest.approx(0.25)
+    assert found["latency_ratio_interval"] == pytest.approx((0.25, 0.25))  # what slows a session slows both
     assert to_original(row | {"latency_baseline": "original"}, original) == {}
-    assert to_original(row | {"latency_ratio": None}, original)["latency_ratio"] is None
+    assert to_original(row | {"latency": None}, original)["latency_ratio"] is None
