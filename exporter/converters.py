@@ -29,7 +29,7 @@ PADDLE2ONNX = Converter("onnx", f"paddle2onnx {tables.VERSIONS['paddle2onnx']}",
 _NOT_IN_LITERT = frozenset(
     {
         "acos", "asin", "atan", "atan2", "conv3d", "deformable_conv", "gaussian_random",
-        "max_pool3d_with_index", "multiclass_nms3", "pool3d", "rnn", "roi_align",
+        "multiclass_nms3", "rnn", "roi_align",
         "trilinear_interp_v2", "unique", "where_index", "yolo_box",
     }
 )  # fmt: skip

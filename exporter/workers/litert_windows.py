@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from litert_file import TensorRounding
@@ -14,6 +16,7 @@ _LOWEST = np.float32(np.finfo(np.float32).min)
 _SMALLEST_ROUNDED = 1024  # smallest number of elements of a weight to round to 8 bits
 _LARGEST = 127
 _LAST = channels_last(4)
+_VOLUME = (0, 3, 4, 2, 1)  # [N, H, W, D, C]: planes and columns of a volume are its neighbours
 
 
 def conv(graph: LiteRtGraph) -> None:
@@ -269,11 +272,61 @@ def _window(graph: LiteRtGraph) -> tuple[list[int], list[int], list[int]]:
     return kernel, strides, pads
 
 
+def _of_volume(graph: LiteRtGraph, pool: Callable[[LiteRtGraph], None]) -> None:
+    """Writes a pool over depth, height and width as one over height and width and one over depth.
+
+    The number of elements that a window averages is the product of those along each axis, so a mean is the mean of
+    means.
+    """
+    node = graph.node
+    if node.integer:
+        graph.write_in_float(pool)
+        return
+    batch, channels, depth, height, width = graph.shape(node.inputs[0])
+    deep, rows, columns = graph.shape(node.outputs[0])[2:]
+    found = graph.read(node.inputs[0], _VOLUME)
+    planes = (batch, depth * channels, height, width), (batch, depth * channels, rows, columns)
+    found = _along(graph, pool, found, *planes, axes=(1, 2))
+    lines = (batch, channels, rows * columns, depth), (batch, channels, rows * columns, deep)
+    found = _along(graph, pool, found, *lines, axes=(None, 0))
+    graph.node = node
+    graph.same(graph.reshaped(found, (batch, rows, columns, deep, channels), node.outputs[0], False), _VOLUME)
+
+
+def _along(graph: LiteRtGraph, pool: Callable[[LiteRtGraph], None], tensor: int, before, after, axes) -> int:
+    """Pools a stored tensor, read as [N, H, W, C], along two axes of the operator's window; None: along nothing.
+
+    Args:
+        before, after: The image's shape and the result's, as [N, C, H, W].
+    """
+    node, attributes = graph.node, dict(graph.node.attributes)
+    none = {"kernel_shape": 1, "strides": 1, "pads": 0, "dilations": 1}
+    for name, nothing in none.items():
+        if values := attributes.get(name):
+            sides = [values[at : at + 3] for at in range(0, len(values), 3)]
+            attributes[name] = [nothing if axis is None else side[axis] for side in sides for axis in axes]
+    if before == after and attributes["kernel_shape"] == [1, 1]:
+        return tensor
+    given, made = (f"{node.outputs[0]}.{what}{axes[1]}" for what in ("image", "pooled"))
+    for name, shape in ((given, before), (made, after)):
+        graph.source.shapes[name], graph.source.dtypes[name] = shape, "float32"
+    graph.node = replace(node, outputs=[given])
+    graph.same(graph.reshaped(tensor, tuple(before[axis] for axis in _LAST), given, False), _LAST)
+    graph.node = replace(node, inputs=[given], outputs=[made], attributes=attributes)
+    pool(graph)
+    found = graph.read(made, _LAST)
+    graph.node = node
+    return found
+
+
 def max_pool(graph: LiteRtGraph) -> None:
     if len([name for name in graph.node.outputs if name]) > 1:
         raise graph.unsupported("a pool that gives the places of what it takes")
     if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
         raise graph.unsupported("a pool with dilation")
+    if len(graph.shape(graph.node.inputs[0])) == 5:
+        _of_volume(graph, max_pool)
+        return
     (kernel, strides, pads), x = _window(graph), graph.node.inputs[0]
     lowest = None if graph.never_negative(x) else _LOWEST  # XNNPACK pads with zeros only
     given, padding = _padded(graph, x, pads, kernel, strides, [1, 1], lowest=lowest)
@@ -281,6 +334,9 @@ def max_pool(graph: LiteRtGraph) -> None:
 
 
 def average_pool(graph: LiteRtGraph) -> None:
+    if len(graph.shape(graph.node.inputs[0])) == 5:
+        _of_volume(graph, average_pool)
+        return
     (kernel, strides, pads), node = _window(graph), graph.node
     x, (height, width) = node.inputs[0], graph.shape(node.outputs[0])[2:]
     options = _pool(kernel, strides, _VALID)

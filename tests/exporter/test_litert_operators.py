@@ -399,6 +399,72 @@ def test_tensors_of_different_orders_meet(tmp_path, litert):
     np.testing.assert_allclose(found, last(by_onnxruntime(file, x)[0]), atol=2e-5)
 
 
+VOLUME_POOLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "groups of channels": ("AveragePool", {"kernel_shape": [2, 1, 1], "strides": [2, 1, 1]}),
+    "planes": ("AveragePool", {"kernel_shape": [1, 2, 3], "strides": [1, 2, 1]}),
+    "cubes": ("AveragePool", {"kernel_shape": [2, 3, 2], "strides": [1, 2, 2], "pads": [1, 1, 0, 1, 0, 1]}),
+    "cubes, counted pads": ("AveragePool", {"kernel_shape": [3, 3, 3], "pads": [1] * 6, "count_include_pad": 1}),
+    "cubes, ceil": ("AveragePool", {"kernel_shape": [3, 2, 3], "strides": [2, 2, 2], "ceil_mode": 1}),
+    "cubes, auto_pad": ("AveragePool", {"kernel_shape": [3, 3, 2], "strides": [2, 1, 2], "auto_pad": "SAME_LOWER"}),
+    "largest of cubes": ("MaxPool", {"kernel_shape": [3, 2, 2], "strides": [1, 2, 2], "pads": [1, 0, 1, 1, 0, 0]}),
+    "nothing": ("MaxPool", {"kernel_shape": [1, 1, 1]}),
+}
+"""Pool of a volume [1, 2, 4, 3, 8] -> its type, its attributes."""
+
+
+@pytest.mark.parametrize("name", VOLUME_POOLS)
+def test_a_volume_is_pooled(name, tmp_path, litert):
+    from onnx import helper
+
+    kind, attributes = VOLUME_POOLS[name]
+    nodes = [
+        helper.make_node("Reshape", ["x", "volume"], ["a"]),
+        helper.make_node(kind, ["a"], ["b"], **attributes),
+        helper.make_node("Reshape", ["b", "line"], ["y"]),
+    ]
+    file = model_of(tmp_path, nodes, {"volume": integers(1, 2, 4, 3, 8), "line": integers(1, -1)})
+    x = noise(*IMAGE) - np.float32(1)  # mostly negative: padding that counts as zero would be the largest
+    (found,) = litert.outputs(litert.written(file), last(x))
+    np.testing.assert_allclose(found, by_onnxruntime(file, x)[0], atol=2e-6)
+
+
+def test_a_volume_of_integers_is_pooled_in_float(tmp_path, litert):
+    from onnx import helper
+
+    rounding = {"scale": np.float32(1 / 16), "zero": np.int8(3)}
+
+    def rounded(name: str) -> list:
+        kinds = (("QuantizeLinear", name, f"{name}.q"), ("DequantizeLinear", f"{name}.q", f"{name}.f"))
+        return [helper.make_node(kind, [given, *rounding], [made]) for kind, given, made in kinds]
+
+    nodes = [
+        helper.make_node("Reshape", ["x", "volume"], ["a"]),
+        *rounded("a"),
+        helper.make_node("AveragePool", ["a.f"], ["b"], kernel_shape=[2, 3, 2], strides=[1, 1, 2]),
+        *rounded("b"),
+        helper.make_node("Reshape", ["b.f", "line"], ["y"]),
+    ]
+    constants = {"volume": integers(1, 2, 4, 3, 8), "line": integers(1, -1), **rounding}
+    file, x = model_of(tmp_path, nodes, constants), noise(*IMAGE)
+    (found,) = litert.outputs(litert.written(file), last(x))
+    np.testing.assert_allclose(found, by_onnxruntime(file, x)[0], atol=1.01 / 16)
+
+
+def test_pooling_the_channels_of_an_image_moves_nothing(tmp_path, litert):
+    """The image is stored with its channels last, where they are pooled."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "axis"], ["a"]),
+        helper.make_node("AveragePool", ["a"], ["b"], kernel_shape=[2, 1, 1], strides=[2, 1, 1]),
+        helper.make_node("Squeeze", ["b", "axis"], ["y"]),
+    ]
+    file, x = model_of(tmp_path, nodes, {"axis": integers(1)}), noise(*IMAGE)
+    made = litert.written(file)
+    np.testing.assert_allclose(litert.outputs(made, last(x))[0], last(by_onnxruntime(file, x)[0]), atol=2e-6)
+    assert "Transpose" not in litert.operators(made)
+
+
 @pytest.mark.parametrize("mode", ["linear", "nearest"])
 def test_a_row_is_resized(tmp_path, litert, mode):
     from onnx import helper
