@@ -64,7 +64,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "12"
+IMPORT_VERSION = "13"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # keys: kinds of `model_files`
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
+import numpy as np
+
 from segexport.exporter.program import Op
 from segexport.exporter.shapes.context import Context, Dims, NoRule, Rule
 
@@ -82,13 +84,16 @@ def _interp(context: Context) -> Dims:
     spatial = _spatial(op, dims, "data_layout")
     scale = list(op.attr("scale") or [])
     sizes = [op.attr(name, -1) for name in ("out_d", "out_h", "out_w")][3 - len(spatial) :]
-    if op.input("Scale"):
-        raise NoRule
+    if (given := op.input("Scale")) is not None:
+        if given not in context.values:
+            raise NoRule
+        scale = context.values[given].reshape(-1).tolist()
     if op.input("OutSize") or op.inputs.get("SizeTensor"):
         sizes = context.integers("", "OutSize", "SizeTensor")
     elif scale and scale[0] > 0:
         scale = scale * len(spatial) if len(scale) == 1 else scale
-        sizes = [-1 if size < 0 else int(size * factor) for size, factor in zip(spatial, scale, strict=True)]
+        factors = np.array(scale, np.float32)  # Paddle's product is a float32: 10 * 0.7 is 7
+        sizes = [-1 if size < 0 else int(np.float32(size) * by) for size, by in zip(spatial, factors, strict=True)]
     return _placed(op, dims, dims[-1] if op.attr("data_layout") == "NHWC" else dims[1], sizes, "data_layout")
 
 

@@ -19,7 +19,7 @@ from segexport.exporter.framework_proto import ProgramDesc, TensorDesc
 from segexport.exporter.inspect import inspect
 from segexport.exporter.program import Attr, Op, Program, attr_type, read_graph
 from segexport.exporter.rewrites import rewrite_for
-from segexport.exporter.shapes import fix_input_shape, infer_shapes
+from segexport.exporter.shapes import fix_input_shape, infer_shapes, settled
 
 
 def small() -> Program:
@@ -356,6 +356,21 @@ def test_free_sizes_are_fixed_and_give_the_same_masks(shared_dir: Path, tools) -
         assert (found == reference).mean() >= 0.9999
     with pytest.raises(SegexportError, match=r"concat.*cannot be joined"):
         fix_input_shape(free, {free.feed_names[0]: (1, 3, 250, 250)})
+
+
+def test_sizes_of_a_resize_follow_from_factors_that_a_tensor_gives() -> None:
+    """Each factor is a float32, as is the product: 10 * 0.7 is 7, not 6.99."""
+    for factors, sizes in (([0.5, 2.0], (5, 40)), ([0.7], (7, 14))):
+        graph = Graph()
+        both = graph.op(
+            "assign_value", {}, (len(factors),), typed={"fp32_values": ("FLOATS", factors)}, dtype="float32"
+        )
+        graph.last().attrs |= {"shape": Attr("INTS", [len(factors)]), "dtype": Attr("INT", 5)}
+        attrs = {"interp_method": "bilinear", "align_corners": False, "align_mode": 0, "data_layout": "NCHW"}
+        attrs |= {"out_d": -1, "out_h": -1, "out_w": -1, "typed": {"scale": ("FLOATS", [])}}
+        image = graph.feed(1, 3, 10, 20)
+        out = graph.op("bilinear_interp_v2", {"X": image, "Scale": both}, (1, 3, -1, -1), **attrs)
+        assert settled(graph.program(out)).outputs()[0].shape == (1, 3, *sizes)
 
 
 def test_sizes_that_are_fixed_already_stay() -> None:
