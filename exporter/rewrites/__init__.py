@@ -130,7 +130,7 @@ REWRITES: tuple[Rewrite, ...] = (
     TopKOfLastAxis(),
     ResizeByFactor(),
     OldResizeToSize(),
-    *(LinearInterpToBilinear(target) for target in (LITE_ARM, LITE_X86)),
+    LinearInterpToBilinear(),
     *(ResizeToMatmul(targets) for targets in (frozenset({ONNX}), LITE)),
     BicubicToMatmul(),
     CircularPadToConcat(),

@@ -1,34 +1,33 @@
 """Rewrites linear_interp_v2 as a bilinear resize of one row, which computes the same.
 
-Paddle-Lite has no x86 kernel for it, and uses the ratio of the sizes where Paddle uses the given factor.
+Paddle-Lite has no x86 kernel for it, and uses the ratio of the sizes where Paddle uses the given factor. On ARM it is
+rewritten too, so that the twin computes what the phone does.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_ARM, EachOperator, Target
+from segexport.exporter.rewrites.base import LITE, EachOperator
 
 _TYPE = "linear_interp_v2"
 
 
 class LinearInterpToBilinear(EachOperator):
-    """[N, C, W] -> [N, C, 1, W] -> bilinear_interp_v2 -> [N, C, W']; requires known sizes."""
+    """[N, C, W] -> [N, C, 1, W] -> bilinear_interp_v2 -> [N, C, 1, W'] -> [N, C, W']; any size may be dynamic."""
 
     name = "linear_interp_to_bilinear"
-    version = "2"
+    version = "3"
+    targets = LITE
     what = _TYPE
     became = "written as bilinear_interp_v2 of one row"
 
-    def __init__(self, target: Target) -> None:
-        self.targets = frozenset({target})
-        self._has_kernel = target == LITE_ARM
-
     def takes(self, program: Program, op: Op) -> bool:
-        if op.type != _TYPE or op.attr("data_layout", "NCHW") != "NCHW":
+        if op.type != _TYPE or op.attr("data_layout", "NCHW") != "NCHW" or op.input("Scale"):
             return False
         source, out = program.shape(op.input("X") or ""), program.shape(op.output("Out") or "")
-        is_known = len(source) == len(out) == 3 and source[2] > 0 and out[2] > 0
-        return is_known and (not self._has_kernel or keeps_factor(program, op))
+        return len(source) == len(out) == 3 and (out[2] > 0 or not keeps_factor(program, op))
 
     def change(self, program: Program, op: Op) -> None:
         _change(program, op)
@@ -41,10 +40,13 @@ def _change(program: Program, op: Op) -> None:
     row = program.add_var(f"{out}.row", (batch, channels, 1, width), dtype)
     resized = program.add_var(f"{out}.resized", (batch, channels, 1, new_width), dtype)
     bilinear = Op("bilinear_interp_v2", {"X": [row]}, {"Out": [resized]}, dict(op.attrs))
+    sized, factor = op.inputs.get("SizeTensor") or op.inputs.get("OutSize"), _factor(op)
+    if sized:
+        bilinear.inputs["SizeTensor"] = [program.add_param(f"{out}.one", np.array([1], np.int32)), *sized]
+        factor = 0.0  # the size counts
     bilinear.set_attr("interp_method", "bilinear")
     bilinear.set_attr("out_h", 1)
     bilinear.set_attr("out_w", new_width)
-    factor = _factor(op)
     bilinear.set_attr("scale", [1.0, factor] if factor else [], "FLOATS")
     program.replace(
         op,

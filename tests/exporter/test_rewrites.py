@@ -103,7 +103,30 @@ def test_linear_interp_to_bilinear(tools: Toolchain, corners: bool) -> None:
     reference = tools.paddle(program, feed)
     assert_close(tools.paddle(changed, feed), reference)
     assert_close(tools.lite(changed, feed), reference)
-    assert rewrite_for(LITE_ARM, program)[1] == []  # ARM has a kernel for it
+    assert rewrite_for(LITE_ARM, program)[1] == rewrite_for(LITE_X86, program)[1]
+
+
+@pytest.mark.parametrize("slot", ["SizeTensor", "OutSize"])
+@pytest.mark.parametrize("is_table", [True, False])
+def test_linear_interp_to_a_computed_width(tools: Toolchain, slot: str, is_table: bool) -> None:
+    """A table, or a line of dynamic width, is resized to the width of another line."""
+    graph = Graph()
+    like = graph.feed(1, 2, -1)
+    sizes = graph.op("shape", {"Input": like}, (3,), dtype="int32")
+    cut = {"axes": [0], "starts": [2], "ends": [3], "infer_flags": [1], "typed": {"decrease_axis": ("INTS", [])}}
+    width = graph.op("slice", {"Input": sizes}, (1,), dtype="int32", **cut)
+    attrs = {"data_layout": "NCHW", "interp_method": "linear", "out_d": -1, "out_h": -1, "out_w": -1, "align_mode": 0}
+    attrs |= {"align_corners": False, "typed": {"scale": ("FLOATS", [])}}
+    lines = [] if is_table else [graph.feed(1, 2, -1)]
+    source = graph.noise(1, 2, 16) if is_table else lines[0]
+    found = graph.op("linear_interp_v2", {"X": source, slot: width}, (1, 2, -1), **attrs)
+    program = graph.program(graph.op("elementwise_add", {"X": like, "Y": found}, (1, 2, -1), axis=-1))
+    changed = rewritten(program, LITE_X86, "linear_interp_to_bilinear")
+    for new_width in (7, 16, 37):
+        feed = [noise(1, 2, new_width), *(noise(1, 2, 16) for _ in lines)]
+        reference = tools.paddle(program, feed)
+        assert_close(tools.paddle(changed, feed), reference)
+        assert_close(tools.lite(changed, feed), reference)
 
 
 EINSUMS = [
