@@ -6,7 +6,7 @@ from segexport.errors import InputError
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_max_pool import AdaptiveMaxPoolToWindows
-from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
+from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolOfComputedBins, AdaptivePoolToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
 from segexport.exporter.rewrites.base import LITE, LITE_ARM, LITE_X86, ONNX, Rewrite, Target
 from segexport.exporter.rewrites.bias_form import OneFormOfBias
@@ -20,12 +20,17 @@ from segexport.exporter.rewrites.byte_casts import NoByteCasts
 from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
 from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
-from segexport.exporter.rewrites.comparison import ComparisonAttributes
+from segexport.exporter.rewrites.comparison import (
+    ComparisonAttributes,
+    ComparisonOfEqualRanks,
+    ComparisonOfRowAndColumn,
+)
 from segexport.exporter.rewrites.computed_filter import ComputedFilterToProducts
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
 from segexport.exporter.rewrites.crop import CropToSlice
 from segexport.exporter.rewrites.cumsum import CumsumToPlain
 from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
+from segexport.exporter.rewrites.diag import DiagonalToWhere
 from segexport.exporter.rewrites.dot import DotToSum
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsOfFreeSize, ExpandAsToExpand
@@ -66,8 +71,9 @@ from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.small_bias import SmallBiasToSum
 from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
 from segexport.exporter.rewrites.swish import SwishBeta
+from segexport.exporter.rewrites.tile import TileOfEveryAxis
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
-from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
+from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding, TransposedConvSlice
 from segexport.exporter.rewrites.unbind import UnbindToUnstack
 from segexport.exporter.rewrites.unfold import UnfoldToConvolution
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
@@ -93,6 +99,8 @@ REWRITES: tuple[Rewrite, ...] = (
     RollWithinAxis(),
     RollOfFreeAxis(),
     LinspaceToRange(),
+    TileOfEveryAxis(),
+    DiagonalToWhere(),
     UnfoldToConvolution(),
     CropToSlice(),
     RoiAlignOfOwnSamples(),
@@ -101,8 +109,10 @@ REWRITES: tuple[Rewrite, ...] = (
     DeformableConvMask(),
     ExplicitPadding(),
     ComputedFilterToProducts(),
+    TransposedConvSlice(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
+    AdaptivePoolOfComputedBins(),
     AdaptiveMaxPoolToWindows(),
     ProposalsToNms(),
     FpnLevelsToIndices(),
@@ -148,6 +158,8 @@ REWRITES: tuple[Rewrite, ...] = (
     ScaleOfIntegers(),
     FloorDivision(),
     Relu6Threshold(),
+    ComparisonOfEqualRanks(),
+    ComparisonOfRowAndColumn(),
     ComparisonAttributes(),
     FlattenXShape(),
     ScaleApart(),

@@ -1,8 +1,9 @@
-"""Rewrites adaptive average pooling as two matrix products, for ONNX.
+"""Rewrites adaptive average pooling as two matrix products, for ONNX and, of computed bins, for Paddle-Lite.
 
 ONNX has no adaptive pooling. paddle2onnx writes a plain AveragePool, which is silently wrong if the number of bins does
 not divide the size: bin i averages the pixels from floor(i*size/bins) to ceil((i+1)*size/bins), so bins differ in width
-and overlap. Out = rows @ X @ columns with constant averaging matrices is exact.
+and overlap. Out = rows @ X @ columns with constant averaging matrices is exact. Paddle-Lite pools any constant number
+of bins.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import numpy as np
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.adaptive_pool_free import pool_of_free_size
-from segexport.exporter.rewrites.base import ONNX, EachOperator, matmul
+from segexport.exporter.rewrites.base import LITE, ONNX, EachOperator, matmul
 
 
 class AdaptivePoolToMatmul(EachOperator):
     """Rewrites pools whose bin count does not divide the size; a single bin (global average) needs no rewrite."""
 
     name = "adaptive_pool_to_matmul"
-    version = "1"
+    version = "2"
     targets = frozenset({ONNX})
     what = "adaptive pool2d"
     became = "written as two matrix products"
@@ -29,6 +30,23 @@ class AdaptivePoolToMatmul(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         _change(program, op)
+
+
+class AdaptivePoolOfComputedBins(EachOperator):
+    """Rewrites average pools whose number of bins follows from the image's size."""
+
+    name = "adaptive_pool_of_computed_bins"
+    version = "1"
+    targets = LITE
+    what = "adaptive pool2d"
+    became = "of computed bins written as two matrix products"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        is_average = op.type == "pool2d" and bool(op.attr("adaptive")) and op.attr("pooling_type") == "avg"
+        return is_average and not all(isinstance(bins, int) for bins in op.attr("ksize"))
+
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *pool_of_free_size(program, op))
 
 
 def pooling_matrix(bins: int, size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.rewrites.base import EVERY, binary, count, reshape, transpose
 from segexport.exporter.rewrites.pool_indices import drop_indices
+from segexport.exporter.rewrites.size_origin import size_origin
 
 _END = 2**31 - 1
 
@@ -53,7 +54,7 @@ def _pool_of(program: Program, op: Op, producers: dict[str, Op]) -> Op | None:
     known = len(source) == 4 and source[1] > 0 and all(size == -1 or size % window[0] == 0 for size in source[2:])
     if -1 in source[2:]:
         same = list(op.attr("ksize", [])) == window
-        same = same and (has_free_size(op) or _has_size_of(op, pool.input("X") or "", producers))
+        same = same and (has_free_size(op) or _has_size_of(program, op, pool.input("X") or "", producers))
     plain = not pool.attr("adaptive") and not pool.attr("global_pooling")
     return pool if adjoining and square and same and known and plain else None
 
@@ -66,13 +67,15 @@ def has_free_size(op: Op) -> bool:
     return all(isinstance(size, int) and size <= 0 for size in sizes)  # else names of tensors
 
 
-def _has_size_of(op: Op, source: str, producers: dict[str, Op]) -> bool:
-    """Whether an unpool takes its size from the height and width of `source`, as tensors."""
-    found = []
+def _has_size_of(program: Program, op: Op, source: str, producers: dict[str, Op]) -> bool:
+    """Whether an unpool takes its size, as tensors, from `source` or from an image that surely has the same size."""
+    found, origin = [], size_origin(program, source, producers)
     for name in op.attr("output_size", []):
         part = producers.get(name) if isinstance(name, str) else None
         shape = producers.get(part.input("Input") or "") if part is not None and part.type == "slice" else None
-        if part is None or shape is None or shape.type != "shape" or shape.input("Input") != source:
+        if part is None or shape is None or shape.type != "shape":
+            return False
+        if size_origin(program, shape.input("Input") or "", producers) != origin:
             return False
         found.append((list(part.attr("axes", [])), list(part.attr("starts", [])), list(part.attr("ends", []))))
     return found == [([0], [2], [3]), ([0], [3], [4])]

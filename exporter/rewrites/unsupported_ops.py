@@ -329,7 +329,7 @@ _FAULTS = (
     _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx does not support new axes"),
     _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite supports constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite supports constant sections only"),
-    _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx needs a number for each axis"),
+    _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx supports as many numbers as axes only"),
     _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx supports constant shifts only"),
 )
 

@@ -16,9 +16,11 @@ from segexport.exporter.shapes.inference import (
     settled,
     with_input_shape,
 )
+from segexport.exporter.shapes.math_ops import SAME
 
 __all__ = [
     "MAX_IMAGE_SIDE",
+    "SAME",
     "Dims",
     "NoRule",
     "ShapeInference",

@@ -107,7 +107,7 @@ def _shape(context: Context) -> Dims:
     return (len(context.dims("Input")),)
 
 
-_SAME = [
+SAME = [
     "assign", "abs", "bitwise_not", "batch_norm", "cast", "ceil", "clip", "cos", "cumsum", "dropout", "elu", "erf",
     "exp", "fill_any_like", "floor", "gelu", "group_norm", "hard_sigmoid", "hard_swish", "instance_norm",
     "layer_norm", "leaky_relu", "log", "log_softmax", "logical_not", "mish", "pow", "prelu", "relu", "relu6",
@@ -123,7 +123,7 @@ _BROADCAST = [
     "bitwise_and", "bitwise_or", "maximum", "minimum",
 ]  # fmt: skip
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_SAME, _same),
+    **dict.fromkeys(SAME, _same),
     **dict.fromkeys(_BROADCAST, _broadcast),
     **dict.fromkeys(("reduce_mean", "reduce_max", "reduce_min", "reduce_sum", "reduce_prod"), _reduce),
     **dict.fromkeys(("matmul_v2", "bmm"), _matmul),

@@ -116,12 +116,25 @@ def test_what_of_the_zoo_each_export_takes(shared_dir: Path) -> None:
     assert missing["litert"].keys() == of_objects.keys()
 
 
-@pytest.mark.shared
-def test_sizes_that_are_computed_name_the_remedy(shared_dir: Path) -> None:
-    free = read_graph(shared_dir / "models/espnet_cityscapes/export_argmax/model.pdmodel")
-    found = support_for("paddle-lite arm", free)
+def test_sizes_that_are_computed_name_the_remedy() -> None:
+    graph = Graph()
+    image, small = graph.feed(1, 2, -1, -1), graph.feed(1, 2, -1, -1)
+    sizes = graph.op("shape", {"Input": small}, (4,), dtype="int32")
+    sides = [
+        graph.op("slice", {"Input": sizes}, (1,), dtype="int32", axes=[0], starts=[axis], ends=[axis + 1])
+        for axis in (2, 3)
+    ]
+    attrs = {"adaptive": True, "pooling_type": "max", "strides": [1, 1], "paddings": [0, 0], "data_format": "NCHW"}
+    out = graph.op("pool2d", {"X": image}, (1, 2, -1, -1), typed={"ksize": ("VARS", sides)}, **attrs)
+    found = support_for("paddle-lite arm", graph.program(out))
     assert found.support == "no"
     assert {obstacle.operator for obstacle in found.obstacles} == {"pool2d"}
     assert "with a fixed input shape it becomes a constant" in found.obstacles[0].reason
+
+
+@pytest.mark.shared
+def test_bins_that_are_computed_are_rewritten(shared_dir: Path) -> None:
+    free = read_graph(shared_dir / "models/espnet_cityscapes/export_argmax/model.pdmodel")
+    assert support_for("paddle-lite arm", free).support == "after rewrites"
     fixed = fix_input_shape(free, {free.feed_names[0]: (1, 3, 64, 128)})
     assert support_for("paddle-lite arm", fixed).support == "after rewrites"

@@ -848,7 +848,7 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
     "strided_slice": (LITE_X86, by_tensor("strided_slice", "EndsTensor", 1, **_PARTS)),
     "split": (LITE_X86, by_tensor("split", "SectionsTensorList", 1, axis=2, num=0, sections=[-1])),
-    "tile": (ONNX, by_tensor("tile", "repeat_times_tensor", 2, repeat_times=[-1, -1])),
+    "tile": (ONNX, by_tensor("tile", "repeat_times_tensor", 5, repeat_times=[-1] * 5)),
     "roll": (ONNX, by_tensor("roll", "ShiftsTensor", 1, typed={"axis": ("LONGS", [2])})),
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
     "set_value": (ONNX, with_starts),
