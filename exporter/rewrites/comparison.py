@@ -64,7 +64,7 @@ class ComparisonOfEqualRanks(EachOperator):
 
 
 class ComparisonOfRowAndColumn(EachOperator):
-    """Adds zeros of the second operand's shape to the first: it then has the result's shape, and unequal elements."""
+    """Adds zeros of the second operand's shape to the first, where each may repeat the other, so that it is whole."""
 
     name = "comparison_of_row_and_column"
     version = "1"
@@ -76,9 +76,11 @@ class ComparisonOfRowAndColumn(EachOperator):
         if op.type not in _TYPES or op.attr("axis", -1) != -1:
             return False
         one, other = _shapes(program, op)
-        pairs = list(zip(one, other, strict=False))
-        is_crossed = any(a == 1 != b for a, b in pairs) and any(a != 1 == b for a, b in pairs)
-        return len(one) == len(other) and is_crossed and (-1 in (*one, *other) or prod(one) == prod(other))
+        if len(one) != len(other) or (-1 not in (*one, *other) and prod(one) != prod(other)):
+            return False
+        repeated = {axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a in (1, -1) and b != 1}
+        repeating = {axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if b in (1, -1) and a != 1}
+        return bool(repeated and repeating) and len(repeated | repeating) > 1
 
     def change(self, program: Program, op: Op) -> None:
         first, second = op.input("X") or "", op.input("Y") or ""

@@ -464,5 +464,7 @@ def test_an_unpool_that_takes_its_size_from_what_was_pooled(tools: Toolchain) ->
     feed = [np.round(noise(1, 3, 6, 8)), noise(1, 3, 3, 4)]
     (reference,) = tools.paddle(fixed, feed)
     assert np.count_nonzero(reference) == 36
-    changed = rewritten(program, LITE_X86, "unpool_to_arithmetic", "comparison_attributes")
+    changed = rewritten(
+        program, LITE_X86, "unpool_to_arithmetic", "comparison_of_row_and_column", "comparison_attributes"
+    )
     assert_close(tools.paddle(changed, feed), [reference], 0)
