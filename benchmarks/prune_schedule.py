@@ -6,7 +6,7 @@
 
 The original is teacher and reference. Every cut leaves the same fraction of the one before. With several cuts, the
 last training gets half of the steps and the others share the rest. Rows that the results have are kept, and a killed
-run goes on from its last checkpoint.
+run goes on from its last checkpoint. With --keep-macs 1, nothing is cut: what the training alone gains.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def recipe(model: Path, given: argparse.Namespace, cuts: int, seed: int) -> dict
     }
     steps = []
     for length in lengths(given.steps, cuts):
-        steps.append({"step": "prune", "params": pruning})
+        if given.keep_macs < 1:
+            steps.append({"step": "prune", "params": pruning})
         if length:
             steps.append({"step": "finetune", "params": {"steps": length, **learning}})
     return {
