@@ -15,7 +15,7 @@ from segexport.files.yaml_reader import read_lenient_yaml
 from segexport.importers.deploy_config import DeployConfig
 from segexport.importers.deploy_params import PADDLEDETECTION
 from segexport.importers.deploy_transforms import to_preprocess
-from segexport.importers.training_config import notes_of_repeated, plain_arguments, require_few_bases
+from segexport.importers.training_config import MOST_CLASSES, notes_of_repeated, plain_arguments, require_few_bases
 from segexport.spec import Frozen, Preprocess
 
 _READER = "TestReader"
@@ -92,8 +92,10 @@ def read_detection_config(path: Path) -> DetectionConfig:
             hint="give the file that PaddleDetection's train.py was given by -c",
         )
     classes = content.get("num_classes")
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-        raise ModelSettingsError(f"{path}: num_classes is {classes!r}, a whole number from 1 is expected")
+    if isinstance(classes, bool) or not isinstance(classes, int) or not 1 <= classes <= MOST_CLASSES:
+        raise ModelSettingsError(
+            f"{path}: num_classes is {classes!r}, a whole number from 1 to {MOST_CLASSES} is expected"
+        )
     sections = {
         str(name): plain_arguments(path, value, str(name))
         for name, value in content.items()

@@ -20,6 +20,8 @@ from segexport.importers.deploy_params import OWN_HINT, PADDLESEG
 from segexport.importers.deploy_transforms import to_preprocess
 from segexport.spec import Frozen, Preprocess
 
+MOST_CLASSES = 1 << 16
+"""Label images have at most 16 bits; a network for many more would take minutes to build, and all memory."""
 _DEPTH = 16  # longest chain of files that inherit from one another
 _FILES = 200  # most files of one configuration; each may name several bases, so a chain can stand for millions
 _INHERITED = "_inherited_"
@@ -232,13 +234,15 @@ def _agreed(path: Path, name: str, of_model: Any, datasets: list[dict[str, Any]]
     """The number given by the model and the data sets; None if none gives it.
 
     Raises:
-        InputError: They give different values, or a value is not a whole number.
+        InputError: They give different values, or a value is not a whole number or above any count of classes.
     """
     stated = {"model": of_model} | dict(zip(_DATASETS, (data.get(in_dataset) for data in datasets), strict=True))
     stated = {where: value for where, value in stated.items() if value is not None}
     for where, value in stated.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ModelSettingsError(f"{path}: {where}: {name} is {value!r}, a whole number is expected")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_CLASSES:
+            raise ModelSettingsError(
+                f"{path}: {where}: {name} is {value!r}, a whole number up to {MOST_CLASSES} is expected"
+            )
     if len(set(stated.values())) > 1:
         said = ", ".join(f"{value} in {where}" for where, value in stated.items())
         raise ModelSettingsError(f"{path}: {name} is {said}", hint="PaddleSeg requires the same value everywhere")
