@@ -26,8 +26,14 @@ _CONVERTER = _converter()
 
 
 def convert(arguments, _arrays):
+    """Writes `onnx`.
+
+    Args:
+        model, params: Paths of the program's files.
+        optimize: Whether paddle2onnx's optimizer runs, whose time grows with the square of the number of operators.
+    """
     upgrade_opset = verbose = half_precision = False
-    check = experimental = optimize = True
+    check = experimental = True
     model = _CONVERTER.export(
         arguments["model"],
         arguments["params"],
@@ -36,7 +42,7 @@ def convert(arguments, _arrays):
         verbose,
         check,
         experimental,
-        optimize,
+        arguments.get("optimize", True),
         _CUSTOM_OPERATORS,
         _BACKEND,
         _NO_FILE,  # a calibration table
