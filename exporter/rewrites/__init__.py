@@ -68,6 +68,7 @@ from segexport.exporter.rewrites.scatter import ScatterOfSums
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
+from segexport.exporter.rewrites.shrink import ShrinkOfWholeSteps
 from segexport.exporter.rewrites.small_bias import SmallBiasToSum
 from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
 from segexport.exporter.rewrites.swish import SwishBeta
@@ -142,6 +143,7 @@ REWRITES: tuple[Rewrite, ...] = (
     OldResizeToSize(),
     LinearInterpToBilinear(),
     *(ResizeToMatmul(targets) for targets in (frozenset({ONNX}), LITE)),
+    ShrinkOfWholeSteps(),
     BicubicToMatmul(),
     CircularPadToConcat(),
     PadInTwoDimensions(),

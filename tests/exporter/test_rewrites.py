@@ -239,6 +239,22 @@ def test_constant_arguments_of_a_resize(tools: Toolchain) -> None:
     assert_close(tools.lite(changed, feed), reference)
 
 
+@pytest.mark.parametrize("align_mode", [0, 1])
+@pytest.mark.parametrize("factors", [[0.5, 0.5], [0.25, 1.0]])
+def test_a_shrink_of_dynamic_size(tools: Toolchain, factors: list[float], align_mode: int) -> None:
+    """Sizes that the factor divides, and sizes that leave rows over."""
+    graph = Graph()
+    attrs = {"data_layout": "NCHW", "interp_method": "bilinear", "out_d": -1, "out_h": -1, "out_w": -1}
+    attrs |= {"align_corners": False, "align_mode": align_mode, "typed": {"scale": ("FLOATS", factors)}}
+    program = graph.program(graph.op("bilinear_interp_v2", {"X": graph.feed(1, 2, -1, -1)}, (1, 2, -1, -1), **attrs))
+    changed = rewritten(program, LITE_X86, "shrink_of_whole_steps", "floor_division")
+    for height, width in ((8, 12), (7, 5), (11, 13), (4, 9)):
+        feed = [noise(1, 2, height, width)]
+        reference = tools.paddle(program, feed)
+        assert_close(tools.paddle(changed, feed), reference)
+        assert_close(tools.lite(changed, feed), reference)
+
+
 def test_broadcast_tensors(tools: Toolchain) -> None:
     graph = Graph()
     a, b = graph.feed(1, 3, 1), graph.feed(2, 3, 4)
