@@ -6,6 +6,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset8
 from openvino._offline_transformations import apply_moc_transformations
+from openvino.passes import ConstantFolding, Manager
 from openvino.utils import replace_node
 from worker_host import WorkerFailure
 
@@ -48,11 +49,23 @@ def _described(port, known: list[str]) -> dict:
 def read(file: str):
     """Reads a model; folds its constants and fuses its operators."""
     try:
-        model = ov.Core().read_model(file)
-        apply_moc_transformations(model, cf=True)
+        model = _fused(file)
         _write_hard_swish(model)
     except Exception as error:
         raise WorkerFailure("OpenVINO cannot convert the model", cause=" ".join(str(error).split())[:300]) from error
+    return model
+
+
+def _fused(file: str):
+    """Only folds constants if a fusion fails: of attention whose biases are added per window, it loses the windows."""
+    model = ov.Core().read_model(file)
+    try:
+        apply_moc_transformations(model, cf=True)
+    except RuntimeError:
+        model = ov.Core().read_model(file)
+        manager = Manager()
+        manager.register_pass(ConstantFolding())
+        manager.run_passes(model)
     return model
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import Graph
 from installed import require, require_worker
+from workshop import SIDE, Workshop
 
 from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit
@@ -19,6 +21,7 @@ from segexport.exporter.from_openvino import adopt_openvino
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.openvino import OpenVinoExport
+from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_openvino import ToOpenVino
 from segexport.files.store import Store
 from segexport.importers.model_files import find_model
@@ -38,6 +41,11 @@ DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"
 ALL_INT8 = Calibration(agreement=0)  # no convolution stays float
 PRECISIONS = (Precision.FP32, Precision.FP16, Precision.INT8)
 INT8 = ("onnx-int8", "openvino-int8")
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    return Workshop(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +89,37 @@ def test_an_export_gives_what_its_onnx_gives_in_openvino(exports, precision):
     found = outputs(exports[f"openvino-{precision.value}"])
     np.testing.assert_allclose(found, expected, atol=2e-2 if precision is Precision.FP16 else 1e-4)
     assert (found.argmax(1) == expected.argmax(1)).mean() > 0.999
+
+
+def test_attention_with_biases_for_each_window_is_converted(workshop):
+    """OpenVINO's own fusion of it fails: 3 windows of 2 heads are 6 matrices, and the biases of the heads are 2."""
+    require("paddle2onnx")
+    require_worker("openvino")
+    graph, (heads, windows, pixels, width) = Graph(), (2, 3, SIDE, SIDE)
+    image = graph.feed(1, 3, SIDE, SIDE)
+
+    def shaped(name: str, *dims: int) -> str:
+        return graph.op("reshape2", {"X": name}, {"Out": dims, "XShape": (0, *graph.shape(name))}, shape=list(dims))
+
+    def product(x: str, y: str, dims: tuple[int, ...], *, turned: bool = False) -> str:
+        return graph.op("matmul_v2", {"X": x, "Y": y}, dims, trans_x=False, trans_y=turned)
+
+    def part() -> str:
+        both = product(image, graph.noise(width, heads * width), (1, windows, pixels, heads * width))
+        apart = shaped(both, windows, pixels, heads, width)
+        turned = {"Out": (windows, heads, pixels, width), "XShape": (0, *graph.shape(apart))}
+        return shaped(graph.op("transpose2", {"X": apart}, turned, axis=[0, 2, 1, 3]), windows * heads, pixels, width)
+
+    scores = product(part(), part(), (windows * heads, pixels, pixels), turned=True)
+    per_window = (windows, heads, pixels, pixels)
+    biases = {"X": shaped(scores, *per_window), "Y": graph.noise(1, heads, pixels, pixels)}
+    scores = shaped(graph.op("elementwise_add", biases, per_window, axis=-1), windows * heads, pixels, pixels)
+    shares = graph.op("softmax", {"X": scores}, (windows * heads, pixels, pixels), axis=-1)
+    found = product(shares, part(), (windows * heads, pixels, width))
+    source = workshop.made(ToOnnx(), workshop.imported(graph.program(shaped(found, 1, windows * heads, pixels, width))))
+    made = workshop.made(ToOpenVino(), source)
+    expected = outputs(source)
+    np.testing.assert_allclose(outputs(made), expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_the_manifest_is_the_onnx_exports_with_other_files(exports):
