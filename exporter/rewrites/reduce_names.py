@@ -10,7 +10,7 @@ class AmaxToMax(EachOperator):
     """Renames every reduce_amax and reduce_amin."""
 
     name = "amax_to_max"
-    version = "1"
+    version = "2"
     targets = EVERY
     what = "reduce_amax or reduce_amin"
     became = "written as reduce_max or reduce_min"
@@ -20,5 +20,7 @@ class AmaxToMax(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         op.type = op.type.replace("_a", "_")
+        if op.attr("dim"):
+            op.set_attr("dim", [int(axis) for axis in op.attr("dim")], "INTS")  # of amax 64-bit numbers
         for name in ("in_dtype", "out_dtype"):  # paddle2onnx wants them, amax has none
             op.set_attr(name, op.attr(name, -1))

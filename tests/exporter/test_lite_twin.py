@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import platform
 
+import numpy as np
 import pytest
 from graphs import Graph
+from toolchain import Toolchain
 from workshop import SIDE, Workshop
 
 from segexport.artifact import RuntimeLibrary
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Program, read
+from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86
 from segexport.exporter.targets.nb_kernels import nb_version
 from segexport.exporter.to_paddle_lite import ToPaddleLite
@@ -73,6 +76,23 @@ def test_what_arm_lacks_too_is_refused(workshop: Workshop) -> None:
     program = graph.program(graph.op("digamma", {"X": image}, (1, 3, SIDE, SIDE)))
     with pytest.raises(UnsupportedModelError, match="cannot be exported to paddle-lite arm: digamma"):
         workshop.made(ToPaddleLite(), workshop.imported(program))
+
+
+@on_x86
+def test_a_session_takes_images_of_another_size(tools: Toolchain) -> None:
+    """Its x86 kernels keep the buffers of the first size: they wrote out of bounds or gave other values."""
+    graph = Graph()
+    image, dims = graph.feed(1, 3, -1, -1), (1, 8, -1, -1)
+    window = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
+    attrs = {"padding_algorithm": "EXPLICIT", "data_format": "NCHW", **window}
+    wide = graph.op("conv2d", {"Input": image, "Filter": graph.noise(8, 3, 3, 3)}, dims, slot="Output", **attrs)
+    wide = graph.op("conv2d", {"Input": wide, "Filter": graph.noise(8, 8, 3, 3)}, dims, slot="Output", **attrs)
+    program = graph.program(wide)
+    images = [np.random.default_rng(4).normal(size=(1, 3, *size)).astype("float32") for size in ((20, 14), (16, 24))]
+    first = tools.lite(rewrite_for(LITE_X86, program)[0], images[:1])
+    found = [first, *(tools.lite_again([images[at]]) for at in (1, 0))]
+    for values, at in zip(found, (0, 1, 0), strict=True):
+        np.testing.assert_allclose(values[0], tools.paddle(program, [images[at]])[0], atol=1e-4)
 
 
 @on_x86

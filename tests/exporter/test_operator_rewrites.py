@@ -440,6 +440,10 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     ),
     "amax": ("amax_to_max", ONNX, one("reduce_amax", (1, 4, 8), dim=[2], keep_dim=False, reduce_all=False)),
     "amin": ("amax_to_max", LITE_X86, one("reduce_amin", (1, 4, 1, 8), dim=[2], keep_dim=True, reduce_all=False)),
+    "amax over two axes": (
+        "amax_to_max", LITE_X86,
+        one("reduce_amax", (1, 4, 1, 1), typed={"dim": ("LONGS", [2, 3])}, keep_dim=True, reduce_all=False),
+    ),
     "a choice by a constant": ("boolean_constants", LITE_X86, chosen_by_constant),
     "abs": ("activations_to_arithmetic", LITE_X86, magnitude),
     "swish": ("swish_beta", LITE_X86, one("swish")),
