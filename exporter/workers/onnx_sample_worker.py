@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from node_reads import reads
-from onnx import NodeProto, helper
+from onnx import NodeProto, helper, numpy_helper
 
 _VALUES = 64  # sampled values per tensor
 _AT_ONCE = 48  # operators whose outputs are in memory at the same time
@@ -43,15 +43,21 @@ def samples(arguments, arrays):
 
 
 def _part(model, nodes: list[NodeProto], made: list[str], values: dict, constants: dict) -> onnx.ModelProto:
-    """The model of these operators: it reads `values` and the constants, and returns all that it makes."""
+    """The model of these operators: it reads `values` and the constants, and returns all that it makes.
+
+    Integers that were computed, such as the size of a resize, are constants: ONNX Runtime infers sizes from them.
+    """
     read = dict.fromkeys(name for node in nodes for name in reads(node))
+    known = {name: values[name] for name in read if name in values and values[name].dtype == np.int64}
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(values[name].dtype), values[name].shape)
         for name in read
-        if name in values
+        if name in values and name not in known
     ]
     outputs = [onnx.ValueInfoProto(name=name) for name in made]
-    graph = helper.make_graph(nodes, "part", inputs, outputs, [constants[name] for name in read if name in constants])
+    held = [constants[name] for name in read if name in constants]
+    held += [numpy_helper.from_array(value, name) for name, value in known.items()]
+    graph = helper.make_graph(nodes, "part", inputs, outputs, held)
     part = onnx.ModelProto()
     part.CopyFrom(onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph))
     part.functions.extend(model.functions)

@@ -11,7 +11,7 @@ ort = pytest.importorskip("onnxruntime")
 
 
 def model(path):
-    """A chain with a long skip, a constant, a tensor of integers, an output of no reader, and a branch."""
+    """A chain with a long skip, a constant, a tensor of integers, a computed size, an output of no reader, a branch."""
     from onnx import TensorProto, helper, numpy_helper
 
     def then(name: str):
@@ -24,23 +24,28 @@ def model(path):
         helper.make_node("Mul", ["x", "weight"], ["a"], "a"),
         helper.make_node("Relu", ["a"], ["b"], "b"),
         helper.make_node("Shape", ["b"], ["shape"], "shape"),
-        helper.make_node("Split", ["b"], ["c", "unread"], "c", axis=1, num_outputs=2),
+        helper.make_node("Split", ["b"], ["c", "unread"], "c", axis=1),
         helper.make_node("Exp", ["c"], ["d"], "d"),
         helper.make_node("If", ["yes"], ["e"], "e", then_branch=then("b"), else_branch=then("x")),
         helper.make_node("Reshape", ["e", "shape"], ["f"], "f"),
-        helper.make_node("Add", ["f", "a"], ["y"], "y"),
+        helper.make_node("Constant", [], ["first"], "first", value=numpy_helper.from_array(np.array([0]))),
+        helper.make_node("Slice", ["shape", "first", "third"], ["batch"], "batch"),
+        helper.make_node("Concat", ["batch", "sides"], ["sizes"], "sizes", axis=0),
+        helper.make_node("Resize", ["f", "", "", "sizes"], ["g"], "g", mode="linear"),
+        helper.make_node("Add", ["g", "a"], ["y"], "y"),
     ]
     arrays = {"weight": np.full((1, 4, 1, 1), 1.5, "f4"), "yes": np.array(True)}
+    arrays |= {"third": np.array([2]), "sides": np.array([6, 6])}
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 6, 6]) for name in ("x", "y")]
     weights = [numpy_helper.from_array(value, name) for name, value in arrays.items()]
     made = helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:], weights), ir_version=9)
-    made.opset_import[0].version = 18
+    made.opset_import[0].version = 16
     onnx.checker.check_model(made)
     onnx.save(made, path)
     return made
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 100])
 def test_parts_give_what_the_whole_model_gives(monkeypatch, tmp_path, at_once):
     import onnx_sample_worker as worker
 
@@ -53,7 +58,9 @@ def test_parts_give_what_the_whole_model_gives(monkeypatch, tmp_path, at_once):
     monkeypatch.setattr(worker, "_session", lambda part: sessions.append(len(part.graph.node)) or session(part))
     monkeypatch.setattr(worker, "_AT_ONCE", at_once)
     answer, _ = worker.samples({"onnx": str(tmp_path / "model.onnx")}, [x])
-    assert [name for name, _, _ in answer["samples"]] == [name for name in names if name != "shape"]
+    assert [name for name, _, _ in answer["samples"]] == [
+        name for name in names if name not in ("shape", "first", "batch", "sizes")
+    ]
     for name, size, found in answer["samples"]:
         flat = expected[name].reshape(-1)
         assert size == flat.size
