@@ -9,6 +9,7 @@ from segexport.exporter.rewrites.adaptive_max_pool import AdaptiveMaxPoolToWindo
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolOfComputedBins, AdaptivePoolToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
 from segexport.exporter.rewrites.base import LITE, LITE_ARM, LITE_X86, ONNX, Rewrite, Target
+from segexport.exporter.rewrites.batch_norm_apart import BatchNormApart
 from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
@@ -124,6 +125,7 @@ REWRITES: tuple[Rewrite, ...] = (
     FiniteToComparison(),
     *(ActivationsToArithmetic(target) for target in (ONNX, LITE_ARM, LITE_X86)),
     NormalizationDefaults(),
+    BatchNormApart(),
     GroupNormOfImages(),
     ChannelOrderToReshape(),
     SwishBeta(),

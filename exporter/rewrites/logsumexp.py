@@ -1,17 +1,20 @@
-"""Rewrites logsumexp as reductions: Paddle-Lite lacks the operator."""
+"""Rewrites logsumexp as reductions: Paddle-Lite lacks the operator, OpenVINO sums over all axes.
+
+OpenVINO's reader ignores the axes of ONNX's ReduceLogSumExp before opset 18.
+"""
 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 
 class LogsumexpToReductions(EachOperator):
     """max + log(sum(exp(x - max))), which does not overflow."""
 
     name = "logsumexp_to_reductions"
-    version = "1"
-    targets = LITE
+    version = "2"
+    targets = EVERY
     what = "logsumexp"
     became = "written as reductions"
 

@@ -109,6 +109,14 @@ def above_zero(graph: Graph, image: str) -> str:
     return graph.op("greater_than", {"X": image, "Y": graph.param([0.0])}, DIMS, dtype="bool", axis=-1)
 
 
+def normalized_behind_computed_filter(graph: Graph, image: str) -> str:
+    """The filter is one of parameters that is computed at run time."""
+    attrs = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1, "padding_algorithm": "EXPLICIT"}
+    filter = graph.op("erf", {"X": graph.noise(4, 4, 3, 3)}, (4, 4, 3, 3))
+    inputs = {"Input": image, "Filter": filter}
+    return batch_norm(graph, graph.op("conv2d", inputs, DIMS, slot="Output", data_format="NCHW", **attrs))
+
+
 def line_and_image(graph: Graph, image: str) -> str:
     """A Conv1D with bias (over the rows as one line) behind a Conv2D with bias, as Paddle writes them."""
     attrs = {"strides": [1, 1], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
@@ -469,6 +477,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "circular pad, Paddle-Lite": ("circular_pad_to_concat", LITE_X86, padded("circular")),
     "circular pad, ONNX": ("circular_pad_to_concat", ONNX, padded("circular")),
     "padding SAME with dilation": ("explicit_padding", ONNX, same_convolution),
+    "batch_norm behind a computed filter": ("batch_norm_apart", LITE_X86, normalized_behind_computed_filter),
     "biases in two forms": ("one_form_of_bias", LITE_X86, line_and_image),
     "sign": ("activations_to_arithmetic", LITE_X86, one("sign")),
     "depthwise transposed convolution": ("twin_operators", LITE_X86, depthwise_transposed),

@@ -66,6 +66,21 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     return found
 
 
+def test_the_axes_of_logsumexp(workshop: Workshop) -> None:
+    """OpenVINO's reader ignores those of ONNX's ReduceLogSumExp."""
+    require("paddle2onnx")
+    require_worker("openvino")
+    graph, dims = Graph(), (1, 3, SIDE, SIDE)
+    x = graph.feed(*dims)
+    attrs = {"axis": [2, 3], "keepdim": True, "reduce_all": False}
+    total = graph.op("logsumexp", {"X": x}, (1, 3, 1, 1), **attrs)
+    program = graph.program(graph.op("elementwise_sub", {"X": x, "Y": total}, dims, axis=-1))
+    made = workshop.made(ToOpenVino(), workshop.made(ToOnnx(), workshop.imported(program)))
+    (given,) = image(made)
+    expected = given - np.log(np.exp(given).sum((2, 3), keepdims=True))
+    np.testing.assert_allclose(outputs(made), expected, atol=1e-5)
+
+
 def image(artifact: ModelArtifact) -> list[np.ndarray]:
     return [np.random.default_rng(0).normal(size=artifact.manifest.inputs[0].shape).astype(np.float32)]
 
