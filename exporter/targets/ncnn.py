@@ -150,7 +150,10 @@ def _lacking(program: Program, op: Op, consumers: Mapping[str, list[Op]]) -> str
         return _NO_BATCH_AXIS
     out = op.output("Out") or ""
     axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
-    if axes and axes[0] != 0 and any(each.type not in _RESHAPES for each in consumers.get(out, [])):
+    moved = (
+        bool(axes) and axes[0] != 0 and 1 in (*program.shape(image)[:1], *program.shape(out)[:1])
+    )  # as the batch has
+    if moved and any(each.type not in _RESHAPES for each in consumers.get(out, [])):
         return _OTHER_AXIS_FIRST
     if out not in program.vars or not program.vars[out].is_tensor or len(program.shape(out)) <= _MOST_AXES:
         return ""

@@ -640,6 +640,27 @@ def test_windows_of_an_image_as_batch(workshop):
     require_equal(workshop, workshop.made(make_step("to_onnx", {}), workshop.imported(program, "windows")))
 
 
+def test_tokens_ahead_of_their_windows(workshop):
+    """As attention modules with the sequence first have them; no axis of size 1 could be taken for the batch."""
+    graph, windows, tokens = Graph(), 4, 16
+    apart, ahead = (1, 4, 2, 4, 2, 4), (tokens, windows, 4)
+    value = graph.op("reshape2", {"X": graph.feed(1, 4, 8, 8)}, apart, shape=list(apart))
+    value = graph.op("transpose2", {"X": value}, (4, 4, 1, 2, 2, 4), axis=[3, 5, 0, 2, 4, 1])
+    value = graph.op("reshape2", {"X": value}, ahead, shape=list(ahead))
+    query = graph.op("transpose2", {"X": value}, (windows, tokens, 4), axis=[1, 0, 2])
+    key = graph.op("transpose2", {"X": query}, (windows, 4, tokens), axis=[0, 2, 1])
+    product = graph.op("bmm", {"X": query, "Y": key}, (windows, tokens, tokens))
+    product = graph.op("softmax", {"X": product}, (windows, tokens, tokens), axis=-1)
+    value = graph.op("bmm", {"X": product, "Y": query}, (windows, tokens, 4))
+    value = graph.op("transpose2", {"X": value}, ahead, axis=[1, 0, 2])
+    value = graph.op("reshape2", {"X": value}, (4, 4, 1, 2, 2, 4), shape=[4, 4, 1, 2, 2, 4])
+    value = graph.op("transpose2", {"X": value}, apart, axis=[2, 5, 3, 0, 4, 1])
+    program = graph.program(graph.op("reshape2", {"X": value}, (1, 4, 8, 8), shape=[1, 4, 8, 8]))
+    (verdict,) = target_named("ncnn").verdict_before(program)
+    assert verdict.support != "no", verdict.obstacles
+    require_equal(workshop, workshop.made(make_step("to_onnx", {}), workshop.imported(program, "ahead")))
+
+
 def test_axes_that_ncnn_lacks_are_foreseen():
     graph, many = Graph(), (1, 4, 2, 4, 2, 4)
     value = graph.op("reshape2", {"X": graph.feed(1, 4, 8, 8)}, many, shape=list(many))
