@@ -16,6 +16,12 @@ def _p_norm(op: Op, inputs: Inputs) -> np.ndarray:
     return np.asarray(np.linalg.norm(x, order, axis, keepdims=keep)).astype(x.dtype)
 
 
+def _frobenius_norm(op: Op, inputs: Inputs) -> np.ndarray:
+    x = only(inputs)
+    axes = None if op.attr("reduce_all") else tuple(op.attr("dim"))
+    return np.sqrt((x * x).sum(axes, keepdims=bool(op.attr("keep_dim")))).astype(x.dtype)
+
+
 def _spectral_norm(op: Op, inputs: Inputs) -> np.ndarray:
     """Miyato et al., Spectral Normalization for GANs, ICLR 2018, section 2.1 and appendix A, as Paddle does it."""
     weight, eps = only(inputs, "Weight"), op.attr("eps", 1e-12)
@@ -31,6 +37,7 @@ def _spectral_norm(op: Op, inputs: Inputs) -> np.ndarray:
 
 RULES: dict[str, Rule] = {
     "p_norm": _p_norm,
+    "frobenius_norm": _frobenius_norm,
     "spectral_norm": _spectral_norm,
     "mv": lambda _op, inputs: only(inputs) @ only(inputs, "Vec"),
     "dot": lambda _op, inputs: np.asarray((only(inputs) * only(inputs, "Y")).sum(-1)),

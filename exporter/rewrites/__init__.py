@@ -7,11 +7,16 @@ from segexport.exporter.program import Program
 from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_max_pool import AdaptiveMaxPoolToWindows
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolOfComputedBins, AdaptivePoolToMatmul
+from segexport.exporter.rewrites.affine_grid import AffineGridToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
+from segexport.exporter.rewrites.any_all import AnyAllToReduction
+from segexport.exporter.rewrites.arg_min import ArgMinToArgMax
+from segexport.exporter.rewrites.atan2 import Atan2ToAtan
 from segexport.exporter.rewrites.base import LITE, LITE_ARM, LITE_X86, ONNX, Rewrite, Target
 from segexport.exporter.rewrites.batch_norm_apart import BatchNormApart
 from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
+from segexport.exporter.rewrites.bitwise import BitwiseOfMasks
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_constants import BooleanConstants
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
@@ -37,17 +42,22 @@ from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsOfFreeSize, ExpandAsToExpand
 from segexport.exporter.rewrites.finite import FiniteToComparison
 from segexport.exporter.rewrites.flatten import FlattenXShape
+from segexport.exporter.rewrites.flip import FlipOfFreeAxis
+from segexport.exporter.rewrites.fold import FoldToTransposedConvolution
 from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
+from segexport.exporter.rewrites.frobenius import FrobeniusNormToReduction
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.group_norm import GroupNormOfImages
 from segexport.exporter.rewrites.index_put import IndexPutToWhere
 from segexport.exporter.rewrites.index_select import IndexSelectToGather
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats, ScaleOfIntegers
+from segexport.exporter.rewrites.lerp import LerpToArithmetic
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.linspace import LinspaceToRange
 from segexport.exporter.rewrites.logsumexp import LogsumexpToReductions
+from segexport.exporter.rewrites.mask_moves import MovesOfMasks
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.p_norm import PNormToReduction
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
@@ -56,10 +66,12 @@ from segexport.exporter.rewrites.pool_indices import MaxPoolWithoutIndices
 from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
+from segexport.exporter.rewrites.reduce_everything import ReductionOfEverything
 from segexport.exporter.rewrites.reduce_names import AmaxToMax
 from segexport.exporter.rewrites.reduction_type import CastBeforeReduction
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
+from segexport.exporter.rewrites.repeat import RepeatToConcat
 from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeByFactor, ResizeToMatmul
 from segexport.exporter.rewrites.roi_align import RoiAlignOfOwnSamples, RoiAlignOfShiftedBoxes
 from segexport.exporter.rewrites.roll import RollOfFreeAxis, RollWithinAxis
@@ -70,8 +82,9 @@ from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.shrink import ShrinkOfWholeSteps
+from segexport.exporter.rewrites.size import SizeToProduct
 from segexport.exporter.rewrites.small_bias import SmallBiasToSum
-from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
+from segexport.exporter.rewrites.strided_slice import StridedSliceForwards, StridedSliceOfFreeAxis
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.tile import TileOfEveryAxis
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
@@ -88,6 +101,9 @@ REWRITES: tuple[Rewrite, ...] = (
     ConstantArguments(),
     BooleanConstants(),
     AmaxToMax(),
+    ReductionOfEverything(),
+    FrobeniusNormToReduction(),
+    SizeToProduct(),
     ShapeTensorInt32(),
     ChannelsFirst(),
     BroadcastTensors(),
@@ -97,13 +113,24 @@ REWRITES: tuple[Rewrite, ...] = (
     CumsumToPlain(),
     UnpoolToArithmetic(),
     MaxPoolWithoutIndices(),
+    StridedSliceOfFreeAxis(),
     StridedSliceForwards(),
+    FlipOfFreeAxis(),
     RollWithinAxis(),
     RollOfFreeAxis(),
     LinspaceToRange(),
     TileOfEveryAxis(),
     DiagonalToWhere(),
     UnfoldToConvolution(),
+    FoldToTransposedConvolution(),
+    AffineGridToMatmul(),
+    LerpToArithmetic(),
+    Atan2ToAtan(),
+    RepeatToConcat(),
+    BitwiseOfMasks(),
+    AnyAllToReduction(),
+    ArgMinToArgMax(),
+    MovesOfMasks(),
     CropToSlice(),
     RoiAlignOfOwnSamples(),
     RoiAlignOfShiftedBoxes(),

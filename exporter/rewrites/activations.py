@@ -8,7 +8,7 @@ computes a leaky ReLU as max(x, alpha * x), and indexes a PReLU's per-element al
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
+from math import log, prod
 from typing import Any
 
 from segexport.exporter.converters import CONVERTERS
@@ -23,7 +23,7 @@ class ActivationsToArithmetic(EachOperator):
     """Rewrites the activations that a converter does not support."""
 
     name = "activations_to_arithmetic"
-    version = "5"
+    version = "6"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
@@ -202,6 +202,28 @@ def _gelu(b: _Arithmetic, _op: Op) -> None:
     b.two("mul", b.x, b.one("sigmoid", b.two("mul", b.x, cubic)), last=True)
 
 
+def _trunc(b: _Arithmetic, _op: Op) -> None:
+    """floor(max(x, 0)) - floor(max(-x, 0))."""
+    up, down = b.one("floor", b.one("relu", b.x)), b.one("floor", b.one("relu", b.line(b.x, -1.0)))
+    b.two("sub", up, down, last=True)
+
+
+def _expm1(b: _Arithmetic, _op: Op) -> None:
+    b.line(b.one("exp", b.x), 1.0, -1.0, last=True)
+
+
+def _log1p(b: _Arithmetic, _op: Op) -> None:
+    b.one("log", b.line(b.x, 1.0, 1.0), last=True)
+
+
+def _log2(b: _Arithmetic, _op: Op) -> None:
+    b.line(b.one("log", b.x), 1 / log(2), last=True)
+
+
+def _log10(b: _Arithmetic, _op: Op) -> None:
+    b.line(b.one("log", b.x), 1 / log(10), last=True)
+
+
 _FORMULAS: dict[str, Callable[[_Arithmetic, Op], None]] = {
     "abs": _abs,
     "celu": _celu,
@@ -219,4 +241,9 @@ _FORMULAS: dict[str, Callable[[_Arithmetic, Op], None]] = {
     "leaky_relu": _leaky_relu,
     "prelu": _prelu,
     "round": _round,
+    "trunc": _trunc,
+    "expm1": _expm1,
+    "log1p": _log1p,
+    "log2": _log2,
+    "log10": _log10,
 }

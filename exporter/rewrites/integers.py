@@ -11,6 +11,7 @@ from segexport.exporter.rewrites.base import LITE, LITE_ARM, ONNX, EachOperator,
 
 _INTEGERS = ("int32", "int64")
 _UNARY = ("abs", "clip", "square", "reduce_sum", "reduce_mean")  # they return floats, and sums are wrong
+_MOVES = ("flip", "roll", "tril_triu")  # they say that they return floats, whose bits are those of integers
 _RESIZES = ("nearest_interp_v2", "nearest_interp")  # for int32 they return floats
 _EXTREMES = ("elementwise_min", "elementwise_max")  # ARM kernels do not support integers
 
@@ -19,13 +20,13 @@ class IntegersAsFloats(EachOperator):
     """Casts to float before the operator and back after it."""
 
     name = "integers_as_floats"
-    version = "2"
+    version = "3"
     what = "of integers"
     became = "computed as float"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
-        self._types = _UNARY + (_EXTREMES if target == LITE_ARM else ())
+        self._types = _UNARY + _MOVES + (_EXTREMES if target == LITE_ARM else ())
 
     def takes(self, program: Program, op: Op) -> bool:
         dtype = program.dtype(op.input("X") or "") if op.input("X") else ""

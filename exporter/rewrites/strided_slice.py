@@ -13,6 +13,7 @@ import numpy as np
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
+_FAR = 2**31 - 1  # beyond the end of any axis
 _COMPUTED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
 
@@ -60,6 +61,40 @@ class StridedSliceForwards(EachOperator):
                 dims[axis] = len(part)
                 index = build.param(np.array(part, np.int32))
                 found = build.add("gather", {"X": found, "Index": index}, tuple(dims), dtype, axis=axis)
+        build.ops[-1].outputs["Out"] = [out]
+        program.replace(op, *build.ops)
+
+
+class StridedSliceOfFreeAxis(EachOperator):
+    """Rewrites backward slices of a whole axis of free size as a flip and a forward slice."""
+
+    name = "strided_slice_of_free_axis"
+    version = "1"
+    targets = EVERY
+    what = "strided_slice"
+    became = "backwards along a dynamic axis written as flip"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "strided_slice" or op.attr("decrease_axis") or any(op.inputs.get(slot) for slot in _COMPUTED):
+            return False
+        dims = program.shape(op.input("Input") or "")
+        back = [cut for cut in _cuts(op) if cut[3] < 0 and dims[cut[0]] < 0]
+        return bool(back) and all((start == -1 or start >= _FAR) and end == -1 for _, start, end, _ in back)
+
+    def change(self, program: Program, op: Op) -> None:
+        source, out = op.input("Input") or "", op.output("Out") or ""
+        build, dtype = OpBuilder(program, f"{out}.part"), program.dtype(source)
+        dims, cuts = list(program.shape(source)), _cuts(op)
+        flipped = [axis for axis, _, _, stride in cuts if stride < 0 and dims[axis] < 0]
+        found = build.add("flip", {"X": source}, tuple(dims), dtype, axis=flipped)
+        ahead = [(axis, 0, _FAR, -stride) if axis in flipped else cut for cut in cuts for axis, *_, stride in [cut]]
+        ahead = [cut for cut in ahead if cut[0] not in flipped or cut[3] > 1]
+        if ahead:
+            axes, starts, ends, strides = (list(numbers) for numbers in zip(*ahead, strict=True))
+            bounds: dict[str, Any] = {"axes": axes, "starts": starts, "ends": ends, "strides": strides}
+            flags = [1] * len(axes)
+            build.add("strided_slice", {"Input": found}, program.shape(out), dtype, infer_flags=flags, **bounds)
+            build.ops[-1].set_attr("decrease_axis", [], "INTS")
         build.ops[-1].outputs["Out"] = [out]
         program.replace(op, *build.ops)
 

@@ -424,6 +424,88 @@ def chosen_by_constant(graph: Graph, image: str) -> str:
     return graph.op("where", {"Condition": chosen, "X": image, "Y": half}, DIMS)
 
 
+def interpolated(graph: Graph, image: str) -> str:
+    return graph.op("lerp", {"X": image, "Y": graph.noise(*DIMS), "Weight": graph.param([0.3])}, DIMS)
+
+
+def angles(graph: Graph, image: str) -> str:
+    """Of all quadrants, and of the axes between them."""
+    attrs = {"scale": 2.0, "bias": 0.0, "bias_after_scale": True}
+    whole = graph.op("floor", {"X": graph.op("scale", {"X": image}, DIMS, **attrs)}, DIMS)
+    x = graph.param(np.random.default_rng(6).integers(-1, 2, DIMS))
+    return graph.op("atan2", {"X1": whole, "X2": x}, DIMS)
+
+
+def pasted(size: tuple[int, int], windows: int, **attrs: object) -> Make:
+    """So many windows of pixels."""
+
+    def make(graph: Graph, image: str) -> str:
+        kernel = attrs["kernel_sizes"]
+        taps = kernel[0] * kernel[1]
+        shape = [1, 192 // windows, windows]
+        columns = graph.op("reshape2", {"X": image}, {"Out": tuple(shape), "XShape": (0, *DIMS)}, shape=shape)
+        dims = (1, shape[1] // taps, *size)
+        return graph.op("fold", {"X": columns}, {"Y": dims}, output_sizes=list(size), **attrs)
+
+    return make
+
+
+def affine_grid(has_corners: bool) -> Make:
+    def make(graph: Graph, image: str) -> str:
+        attrs = {"dim": [2], "keep_dim": False, "reduce_all": False, **_DTYPES}
+        rows = graph.op("reduce_mean", {"X": image}, (1, 4, 8), **attrs)
+        bounds = {"axes": [1, 2], "starts": [0, 0], "ends": [2, 3], "infer_flags": [1, 1]}
+        theta = graph.op("slice", {"Input": rows}, (1, 2, 3), typed={"decrease_axis": ("INTS", [])}, **bounds)
+        sizes = {"output_shape": [1, 4, 5, 7], "align_corners": has_corners}
+        return graph.op("affine_grid", {"Theta": theta}, (1, 5, 7, 2), slot="Output", **sizes)
+
+    return make
+
+
+def above(graph: Graph, image: str, limit: float) -> str:
+    return graph.op("greater_than", {"X": image, "Y": graph.param([limit])}, DIMS, dtype="bool", axis=-1)
+
+
+def numbers(graph: Graph, mask: str) -> str:
+    return graph.op("cast", {"X": mask}, graph.shape(mask), in_dtype=0, out_dtype=5)
+
+
+def either(graph: Graph, image: str) -> str:
+    masks = {"X": above(graph, image, 1.0), "Y": above(graph, graph.op("abs", {"X": image}, DIMS), 0.5)}
+    return numbers(graph, graph.op("bitwise_or", masks, DIMS, dtype="bool"))
+
+
+def of_masks(type: str) -> Make:
+    def make(graph: Graph, image: str) -> str:
+        attrs = {"typed": {"dim": ("LONGS", [1])}, "keep_dim": True, "reduce_all": False, **_DTYPES}
+        return numbers(graph, graph.op(type, {"X": above(graph, image, -0.5)}, (1, 1, 6, 8), dtype="bool", **attrs))
+
+    return make
+
+
+def moved_mask(graph: Graph, image: str) -> str:
+    sizes = {"Out": (1, 6, 8, 4), "XShape": (0, *DIMS)}
+    return numbers(
+        graph, graph.op("transpose2", {"X": above(graph, image, 0.0)}, sizes, dtype="bool", axis=[0, 2, 3, 1])
+    )
+
+
+def moved_integers(type: str, **attrs: object) -> Make:
+    """Plus one: a cast alone would hide that they are taken for floats."""
+
+    def make(graph: Graph, image: str) -> str:
+        whole = graph.op("cast", {"X": image}, DIMS, dtype="int32", in_dtype=5, out_dtype=2)
+        moved = graph.op(type, {"X": whole}, DIMS, dtype="int32", **attrs)
+        return graph.op("elementwise_add", {"X": moved, "Y": graph.param([1], "int32")}, DIMS, dtype="int32", axis=-1)
+
+    return make
+
+
+def where_smallest(graph: Graph, image: str) -> str:
+    typed = {"axis": ("LONG", 1), "dtype": ("INT", 3)}
+    return graph.op("arg_min", {"X": image}, (1, 6, 8), dtype="int64", typed=typed, keepdims=False, flatten=False)
+
+
 _OPEN = 2**31 - 1
 WHOLE = {"asvector": True, "keepdim": True, "epsilon": 1e-12}
 
@@ -594,6 +676,39 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "a channel to a line": (
         "set_value_of_one_axis", ONNX, set_part(tensor=(8,), dropped=(1,), axes=[1], starts=[1], ends=[2], steps=[1]),
     ),
+    "lerp": ("lerp_to_arithmetic", ONNX, interpolated),
+    "lerp, Paddle-Lite": ("lerp_to_arithmetic", LITE_X86, interpolated),
+    "atan2": ("atan2_to_atan", ONNX, angles),
+    "trunc": ("activations_to_arithmetic", ONNX, one("trunc")),
+    "expm1": ("activations_to_arithmetic", LITE_X86, one("expm1")),
+    "Frobenius norm": (
+        "frobenius_norm_to_reduction", ONNX,
+        one("frobenius_norm", (1, 4), dim=[2, 3], keep_dim=False, reduce_all=False, **_DTYPES),
+    ),
+    "pasted windows": (
+        "fold_to_transposed_convolution", ONNX,
+        pasted((5, 7), 6, kernel_sizes=[2, 2], strides=[2, 2], paddings=[0] * 4, dilations=[1, 1]),
+    ),
+    "pasted windows that overlap": (
+        "fold_to_transposed_convolution", LITE_X86,
+        pasted((3, 9), 16, kernel_sizes=[2, 2], strides=[1, 2], paddings=[1, 0, 1, 0], dilations=[1, 1]),
+    ),
+    "a grid with corners": ("affine_grid_to_matmul", ONNX, affine_grid(True)),
+    "a grid with edges": ("affine_grid_to_matmul", LITE_X86, affine_grid(False)),
+    "repeated columns": (
+        "repeat_to_concat", LITE_X86, one("repeat_interleave", (1, 4, 6, 24), Repeats=3, dim=3),
+    ),
+    "one mask or another": ("bitwise_of_masks", LITE_X86, either),
+    "any of a mask": ("any_all_to_reduction", LITE_X86, of_masks("reduce_any")),
+    "all of a mask": ("any_all_to_reduction", LITE_X86, of_masks("reduce_all")),
+    "a mask with its axes in another order": ("moves_of_masks", LITE_X86, moved_mask),
+    "integers backwards": ("integers_as_floats", LITE_X86, moved_integers("flip", axis=[1])),
+    "integers rolled": (
+        "integers_as_floats", LITE_X86,
+        moved_integers("roll", typed={"shifts": ("LONGS", [1]), "axis": ("LONGS", [3])}),
+    ),
+    "a triangle of integers": ("integers_as_floats", LITE_X86, moved_integers("tril_triu", diagonal=0, lower=True)),
+    "where the smallest is": ("arg_min_to_arg_max", LITE_X86, where_smallest),
     "a tensor without axes": ("zero_dim_constants", LITE_X86, as_scalar),
     "scale of whole numbers": ("scale_of_integers", ONNX, scaled_whole),
     "sum of what is cut to whole numbers": ("cast_before_reduction", ONNX, summed_whole),
@@ -647,6 +762,55 @@ def test_a_roll_of_a_free_axis_by_more_than_it_has(shift: list[int], free: list[
     assert notes == ["roll_of_free_axis 1: 1 operator roll of a dynamic axis written as gather"]
     np.testing.assert_array_equal(tools.onnx(changed, [IMAGE])[0], np.roll(IMAGE, shift, free))
     assert not np.array_equal(tools.onnx(program, [IMAGE])[0], np.roll(IMAGE, shift, free))
+
+
+def whole_backwards(graph: Graph, image: str) -> str:
+    bounds = {"axes": [1, 2], "starts": [0, _OPEN], "ends": [3, -1], "strides": [1, -2], "infer_flags": [1, 1]}
+    dims = (1, 3, -1, -1)
+    return graph.op("strided_slice", {"Input": image}, dims, typed={"decrease_axis": ("INTS", [])}, **bounds)
+
+
+def summed_over_five_free(graph: Graph, image: str) -> str:
+    five = graph.op(
+        "unsqueeze2", {"X": image}, {"Out": (1, 1, 4, -1, -1), "XShape": (0, *graph.shape(image))}, axes=[0]
+    )
+    attrs = {"dim": [2], "keep_dim": True, "reduce_all": False, **_DTYPES}
+    return graph.op("reduce_sum", {"X": five}, (1, 1, 1, -1, -1), **attrs)
+
+
+def over_its_size(graph: Graph, image: str) -> str:
+    """Over the number of its elements."""
+    many = graph.op("size", {"Input": image}, (), dtype="int64")
+    number = graph.op("cast", {"X": many}, (), in_dtype=3, out_dtype=5)
+    return graph.op("elementwise_div", {"X": image, "Y": number}, graph.shape(image), axis=-1)
+
+
+def over_its_sum(graph: Graph, image: str) -> str:
+    attrs = {"keep_dim": False, "reduce_all": False, "typed": {"dim": ("INTS", [])}, **_DTYPES}
+    total = graph.op("reduce_sum", {"X": graph.op("exp", {"X": image}, graph.shape(image))}, (), **attrs)
+    return graph.op("elementwise_div", {"X": image, "Y": total}, graph.shape(image), axis=-1)
+
+
+FREE: dict[str, tuple[str, Target, Make]] = {
+    "a flip": ("flip_of_free_axis", ONNX, one("flip", (1, 4, -1, -1), axis=[1, 3])),
+    "a slice backwards, ONNX": ("strided_slice_of_free_axis", ONNX, whole_backwards),
+    "a slice backwards, Paddle-Lite": ("strided_slice_of_free_axis", LITE_X86, whole_backwards),
+    "a sum over one of five axes": ("reductions_of_few_axes", LITE_X86, summed_over_five_free),
+    "the number of elements": ("size_to_product", LITE_X86, over_its_size),
+    "a sum of everything": ("reduction_of_everything", ONNX, over_its_sum),
+    "a sum of everything, Paddle-Lite": ("reduction_of_everything", LITE_X86, over_its_sum),
+}
+
+
+@pytest.mark.parametrize("what", FREE)
+def test_of_free_size(what: str, tools: Toolchain) -> None:
+    name, target, make = FREE[what]
+    graph = Graph()
+    program = graph.program(make(graph, graph.feed(1, 4, -1, -1)))
+    changed, notes = rewrites.rewrite_for(target, program)
+    assert name in {note.split()[0] for note in notes}
+    (found,) = (tools.onnx if target == ONNX else tools.lite)(changed, [IMAGE])
+    np.testing.assert_allclose(found, tools.paddle(program, [IMAGE])[0], atol=1e-5)
 
 
 def test_an_expansion_to_a_size_that_was_fixed(tools: Toolchain) -> None:
@@ -727,7 +891,7 @@ def test_resized_whole_numbers_stay_whole(tools: Toolchain) -> None:
     program = built(resized_classes)
     (expected,) = tools.paddle(program, [IMAGE])
     changed, notes = rewrites.rewrite_for(LITE_X86, program)
-    assert "integers_as_floats 2: 1 operator of integers computed as float" in notes
+    assert "integers_as_floats 3: 1 operator of integers computed as float" in notes
     (found,) = tools.lite(changed, [IMAGE])
     assert found.dtype == expected.dtype == np.int32
     np.testing.assert_array_equal(found, expected)
