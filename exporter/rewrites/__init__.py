@@ -187,7 +187,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ZeroDimConstants(),
     ComparisonOfEqualRanks(),
     ComparisonOfRowAndColumn(),
-    *(IntegersAsFloats(target) for target in (LITE_ARM, LITE_X86)),
+    *(IntegersAsFloats(target) for target in (ONNX, LITE_ARM, LITE_X86)),
     ScaleOfIntegers(),
     FloorDivision(),
     Relu6Threshold(),

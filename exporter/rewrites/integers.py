@@ -26,11 +26,12 @@ class IntegersAsFloats(EachOperator):
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
-        self._types = _UNARY + _MOVES + (_EXTREMES if target == LITE_ARM else ())
+        self._types = () if target == ONNX else _UNARY + _MOVES + (_EXTREMES if target == LITE_ARM else ())
+        self._of_int32 = ("tril_triu",) if target == ONNX else _RESIZES  # ONNX Runtime has a kernel for int64 only
 
     def takes(self, program: Program, op: Op) -> bool:
         dtype = program.dtype(op.input("X") or "") if op.input("X") else ""
-        return dtype in _INTEGERS if op.type in self._types else dtype == "int32" and op.type in _RESIZES
+        return dtype in _INTEGERS if op.type in self._types else dtype == "int32" and op.type in self._of_int32
 
     def change(self, program: Program, op: Op) -> None:
         for slot, names in op.inputs.items():

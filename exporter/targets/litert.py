@@ -121,6 +121,8 @@ def _computed(program: Program, op: Op, of_image: Collection[str]) -> str:
         return f"segexport's LiteRT writer takes {op.type} with a constant index only"
     if any(name in of_image for slot in _SIZED_BY.get(op.type, ()) for name in op.inputs.get(slot, [])):
         return "the size of its result is computed from the image, and LiteRT's files hold one size"
+    if _is_smallest_of_integers(program, op) and op.input("X") in of_image:
+        return "segexport's LiteRT writer takes the smallest of floats only"
     if op.type == "grid_sampler" and not _is_bilinear(program, op):
         return "segexport's LiteRT writer samples images bilinearly, with zeros or the border around them"
     if any(name in of_image for name in op.inputs.get("Filter", [])):
@@ -129,6 +131,11 @@ def _computed(program: Program, op: Op, of_image: Collection[str]) -> str:
         if op.type not in ("conv2d", "depthwise_conv2d") or (groups > 1 and not groups == channels == outputs):
             return f"segexport's LiteRT writer takes {op.type} of these groups with a constant filter only"
     return ""
+
+
+def _is_smallest_of_integers(program: Program, op: Op) -> bool:
+    largest = {"argsort": op.attr("descending", False), "top_k_v2": op.attr("largest", True)}
+    return not largest.get(op.type, True) and program.dtype(op.input("X") or "") != "float32"
 
 
 def _is_bilinear(program: Program, op: Op) -> bool:

@@ -54,6 +54,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
         ("p_norm", {"X": X}, {"porder": order, "axis": 1, "keepdim": keep, "asvector": False, "epsilon": 1e-12}, 1)
         for order, keep in ((2.0, True), (1.0, False), (3.0, False), (float("inf"), True), (float("-inf"), False))
     ],
+    ("frobenius_norm", {"X": X}, {"dim": [1, 2], "keep_dim": True, "reduce_all": False}, 1),
     ("p_norm", {"X": X}, {"porder": 2.0, "axis": -1, "keepdim": False, "asvector": True, "epsilon": 1e-12}, 1),
     *[
         ("spectral_norm", {"Weight": X, "U": U, "V": V}, {"dim": 1, "power_iters": rounds, "eps": 1e-12}, 1)

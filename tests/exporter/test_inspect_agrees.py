@@ -131,7 +131,17 @@ def counted_to_the_largest(graph: Graph, image: str) -> str:
     return graph.op("cast", {"X": counted}, (-1,), in_dtype=3, out_dtype=5)
 
 
+def sorted_places(graph: Graph, image: str) -> str:
+    attrs = {"axis": -1, "descending": True}
+    graph.op("argsort", {"X": image}, {"Out": DIMS, "Indices": DIMS}, **attrs)
+    (places,) = graph.last().outputs["Indices"]
+    number = graph.op("cast", {"X": places}, DIMS, dtype="int64", in_dtype=3, out_dtype=3)
+    out = graph.op("argsort", {"X": number}, {"Out": DIMS, "Indices": DIMS}, dtype="int64", axis=-1, descending=False)
+    return graph.op("cast", {"X": out}, DIMS, in_dtype=3, out_dtype=5)
+
+
 OF_THE_IMAGE = {
+    "integers that are sorted": lambda: built(sorted_places),
     "an index of the image": lambda: built(scattered_to_the_largest),
     "a range by the image": lambda: built(counted_to_the_largest),
     "bounds that are fed": PROGRAMS["fault strided_slice"],
@@ -171,10 +181,11 @@ def converted_to(program: Program, opset: int, tools: Toolchain) -> Path | None:
 def test_of_what_the_image_decides_in_litert(tools: Toolchain, tmp_path: Path) -> None:
     require_worker("ai_edge_litert", "onnx")
     said = {name: target_named("litert").verdict_before(make())[0] for name, make in OF_THE_IMAGE.items()}
-    assert [name for name, found in said.items() if found.support == "no"] == [*OF_THE_IMAGE][:3]
+    assert [name for name, found in said.items() if found.support == "no"] == [*OF_THE_IMAGE][:4]
     assert [found.obstacles[0].operator for found in said.values() if found.obstacles] == [
-        "scatter", "range", "strided_slice",
+        "argsort", "scatter", "range", "strided_slice",
     ]  # fmt: skip
+    assert "the smallest of floats only" in said["integers that are sorted"].obstacles[0].reason
     assert "with a constant index only" in said["an index of the image"].obstacles[0].reason
     assert "LiteRT's files hold one size" in said["a range by the image"].obstacles[0].reason
     assert litert_contradictions(OF_THE_IMAGE, tools, tmp_path) == []

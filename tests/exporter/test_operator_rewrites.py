@@ -708,6 +708,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         moved_integers("roll", typed={"shifts": ("LONGS", [1]), "axis": ("LONGS", [3])}),
     ),
     "a triangle of integers": ("integers_as_floats", LITE_X86, moved_integers("tril_triu", diagonal=0, lower=True)),
+    "a triangle of integers, ONNX": ("integers_as_floats", ONNX, moved_integers("tril_triu", diagonal=0, lower=True)),
     "where the smallest is": ("arg_min_to_arg_max", LITE_X86, where_smallest),
     "a tensor without axes": ("zero_dim_constants", LITE_X86, as_scalar),
     "scale of whole numbers": ("scale_of_integers", ONNX, scaled_whole),
