@@ -38,7 +38,7 @@ from segexport.exporter.rewrites.cumsum import CumsumToPlain
 from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
 from segexport.exporter.rewrites.diag import DiagonalToWhere
 from segexport.exporter.rewrites.dot import DotToSum
-from segexport.exporter.rewrites.einsum import EinsumToMatmul
+from segexport.exporter.rewrites.einsum import EinsumOfOneOperand, EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsOfFreeSize, ExpandAsToExpand
 from segexport.exporter.rewrites.finite import FiniteToComparison
 from segexport.exporter.rewrites.flatten import FlattenXShape
@@ -109,6 +109,7 @@ REWRITES: tuple[Rewrite, ...] = (
     BroadcastTensors(),
     AxesBehindTheNarrower(),
     EinsumToMatmul(),
+    EinsumOfOneOperand(),
     DotToSum(),
     CumsumToPlain(),
     UnpoolToArithmetic(),

@@ -1,4 +1,4 @@
-"""Rewrites einsum of two operands as one matrix product; no converter supports einsum.
+"""Rewrites einsum of two operands as one matrix product, of one as a sum; no converter supports einsum.
 
 Letters fall into four groups: in both operands and the result (batch), in both operands only (contracted), and in one
 operand and the result (rows of the one, columns of the other). Each operand is brought into [batch, rows, contracted]
@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import prod
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, count, matmul, reshape, transpose
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder, count, matmul, reshape, transpose
 
 
 class EinsumToMatmul:
@@ -33,6 +33,37 @@ class EinsumToMatmul:
                 equation = op.attr("equation")
                 changed[equation] = changed.get(equation, 0) + 1
         return [f"{count(number, f'einsum {equation}')} written as matmul_v2" for equation, number in changed.items()]
+
+
+class EinsumOfOneOperand(EachOperator):
+    """Sums over the letters that the result lacks, and transposes the others."""
+
+    name = "einsum_to_sum"
+    version = "1"
+    targets = EVERY
+    what = "einsum"
+    became = "of one operand written as a sum"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "einsum" or len(op.inputs.get("Operands", [])) != 1:
+            return False
+        given, arrow, out = op.attr("equation", "").replace(" ", "").partition("->")
+        is_plain = (given + out).isalpha() and len(set(given)) == len(given) and len(set(out)) == len(out)
+        return bool(arrow and out) and is_plain and set(out) < set(given)
+
+    def change(self, program: Program, op: Op) -> None:
+        x, out = op.inputs["Operands"][0], op.output("Out") or ""
+        given, _, wanted = op.attr("equation", "").replace(" ", "").partition("->")
+        dims, dtype, build = program.shape(x), program.dtype(x), OpBuilder(program, f"{out}.sum")
+        left = [letter for letter in given if letter in wanted]
+        sizes = tuple(dims[given.index(letter)] for letter in left)
+        attrs = {"dim": [given.index(letter) for letter in given if letter not in wanted], "keep_dim": False}
+        attrs |= {"reduce_all": False, "in_dtype": -1, "out_dtype": -1}
+        in_order = left == list(wanted)
+        total = build.add("reduce_sum", {"X": x}, sizes, dtype, out=out if in_order else None, **attrs)
+        if not in_order:
+            build.ops.append(transpose(program, total, [left.index(letter) for letter in wanted], out)[1])
+        program.replace(op, *build.ops)
 
 
 def _plan(program: Program, op: Op) -> tuple[str, str, str, dict[str, int]] | None:

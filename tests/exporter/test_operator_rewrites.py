@@ -424,6 +424,10 @@ def chosen_by_constant(graph: Graph, image: str) -> str:
     return graph.op("where", {"Condition": chosen, "X": image, "Y": half}, DIMS)
 
 
+def summed_letters(graph: Graph, image: str) -> str:
+    return graph.op("einsum", {"Operands": [image]}, (8, 4), equation="bchw->wc")
+
+
 def interpolated(graph: Graph, image: str) -> str:
     return graph.op("lerp", {"X": image, "Y": graph.noise(*DIMS), "Weight": graph.param([0.3])}, DIMS)
 
@@ -676,6 +680,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "a channel to a line": (
         "set_value_of_one_axis", ONNX, set_part(tensor=(8,), dropped=(1,), axes=[1], starts=[1], ends=[2], steps=[1]),
     ),
+    "einsum of one operand": ("einsum_to_sum", LITE_X86, summed_letters),
     "lerp": ("lerp_to_arithmetic", ONNX, interpolated),
     "lerp, Paddle-Lite": ("lerp_to_arithmetic", LITE_X86, interpolated),
     "atan2": ("atan2_to_atan", ONNX, angles),
