@@ -1,7 +1,7 @@
 """The whole chain: prune, fine-tune with the original as teacher, 8- and 4-bit export; all against fp32 ONNX.
 
     python benchmarks/chain.py MODEL --data CAMVID -o results.json [--keep-macs 0.46] [--widths global]
-        [--steps 1800] [--lovasz 0] [--views 3] [--zoom 1.5] [--seconds 60]
+        [--steps 1800] [--lovasz 0] [--views 3] [--zoom 1.5] [--agreement 0.995] [--seconds 60]
 
 One recipe: the pruned network in fp32, int8 and w4a8 (weights rounded with compensation), in ONNX Runtime and in the
 other runtimes of x86 that are installed, and the original in fp32 ONNX, which times and sizes are divided by. Wanted
@@ -52,20 +52,24 @@ def recipe(given: argparse.Namespace) -> dict[str, Any]:
         "model": {"path": str(given.model.resolve())},
         "data": {"path": str(given.data.resolve())},
         "steps": [{"step": name, "params": params} for name, params in steps.items()],
-        "exports": [{"to": "onnx", "name": "original", "without": list(steps)}, *pruned()],
+        "exports": [{"to": "onnx", "name": "original", "without": list(steps)}, *pruned(given.agreement)],
         "check": {"latency_seconds": given.seconds, "latency": "warn", "worst_images": 0},
     }
 
 
-def pruned() -> list[dict[str, Any]]:
+def pruned(agreement: float) -> list[dict[str, Any]]:
     """The exports of the pruned network; 8 and 4 bits of the runtimes that are installed."""
     made = [("onnx", "fp32"), ("onnx", "int8"), ("onnx", "w4a8"), ("openvino", "int8"), ("litert", "int8")]
     here = {name for name, runtime in runtimes().items() if runtime.probe().ok} | {"onnx"}
-    return [
+    found: list[dict[str, Any]] = [
         {"to": to, "name": f"{to}-{precision}", "precision": precision, "limits": {"miou_margin": LOSS}}
         for to, precision in made
         if to in here
     ]
+    for export in found:
+        if export["precision"] == "int8":
+            export["calibration"] = {"agreement": agreement}
+    return found
 
 
 def reached(row: dict[str, Any]) -> dict[str, bool]:
@@ -105,6 +109,7 @@ def main() -> None:
     parser.add_argument("--lovasz", type=float, default=0.0, help="weight of the Lovasz-Softmax loss")
     parser.add_argument("--views", type=int, default=3, help="of each image that training repeats; 0: always new ones")
     parser.add_argument("--zoom", type=float, default=1.5, help="of a view, at most")
+    parser.add_argument("--agreement", type=float, default=0.995, help="below which int8 leaves operators in float")
     parser.add_argument("--seconds", type=float, default=60.0, help="of timing")
     given = parser.parse_args()
     start = time.monotonic()
