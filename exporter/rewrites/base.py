@@ -189,6 +189,11 @@ class OpBuilder:
             "reshape2", {"X": x}, dims, self._program.dtype(x), out=out, also={"XShape": shadow}, shape=list(dims)
         )
 
+    def positions(self, size: str, length: int = -1) -> str:
+        """Adds the numbers from 0 to below `size`, an int32 [1]; `length` of them, if it is known."""
+        zero, one = (self.param(np.array([number], np.int32)) for number in (0, 1))
+        return self.add("range", {"Start": zero, "End": size, "Step": one}, (length,), "int32")
+
     def rows(self, x: str, index: str, dims: tuple[int, ...]) -> str:
         """Adds a gather of the rows of `x` at a list of indices."""
         return self.add("gather", {"X": x, "Index": index}, dims, self._program.dtype(x), axis=0)

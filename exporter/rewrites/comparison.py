@@ -42,8 +42,6 @@ class ComparisonOfEqualRanks(EachOperator):
     became = "given as many axes on both sides"
 
     def takes(self, program: Program, op: Op) -> bool:
-        if op.type not in _TYPES or op.attr("axis", -1) != -1:
-            return False
         wide, narrow = _shapes(program, op)
         if len(wide) == len(narrow) or {1}.issuperset(wide) or {1}.issuperset(narrow):
             return False
@@ -73,8 +71,6 @@ class ComparisonOfRowAndColumn(EachOperator):
     became = "given a first operand of the result's shape"
 
     def takes(self, program: Program, op: Op) -> bool:
-        if op.type not in _TYPES or op.attr("axis", -1) != -1:
-            return False
         one, other = _shapes(program, op)
         if len(one) != len(other) or (-1 not in (*one, *other) and prod(one) != prod(other)):
             return False
@@ -94,4 +90,7 @@ class ComparisonOfRowAndColumn(EachOperator):
 
 
 def _shapes(program: Program, op: Op) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shapes of the operands of a comparison; empty for other operators and for axes of Paddle 1."""
+    if op.type not in _TYPES or op.attr("axis", -1) != -1:
+        return (), ()
     return program.shape(op.input("X") or ""), program.shape(op.input("Y") or "")

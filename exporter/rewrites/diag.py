@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
@@ -25,9 +23,8 @@ class DiagonalToWhere(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         source, out = op.input("X") or "", op.output("Out") or ""
         (many,), build = program.shape(source), OpBuilder(program, f"{out}.part")
-        zero, one = (build.param(np.array([number], np.int32)) for number in (0, 1))
         size = build.add("shape", {"Input": source}, (1,), "int32")
-        index = build.add("range", {"Start": zero, "End": size, "Step": one}, (many,), "int32")
+        index = build.positions(size, many)
         row, column = (build.reshape(index, dims) for dims in ((1, many), (many, 1)))
         square = {"Shape": build.add("concat", {"X": [size, size]}, (2,), "int32", axis=0)}
         rows, columns, values = (

@@ -26,15 +26,14 @@ class FlipOfFreeAxis(EachOperator):
         build = OpBuilder(program, f"{out}.flip")
         dims, dtype = program.shape(source), program.dtype(source)
         sizes = build.add("shape", {"Input": source}, (len(dims),), "int32")
-        zero, one, back = (build.param(np.array([number], np.int32)) for number in (0, 1, -1))
+        back = build.param(np.array([-1], np.int32))
         found, known = source, [axis for axis in op.attr("axis") if dims[axis] >= 0]
         if known:
             found = build.add("flip", {"X": found}, dims, dtype, axis=known)
         for axis in (axis % len(dims) for axis in op.attr("axis") if dims[axis] < 0):
             size = build.add("slice", {"Input": sizes}, (1,), "int32", axes=[0], starts=[axis], ends=[axis + 1])
             last = build.binary("elementwise_add", size, back, (1,), "int32")
-            here = build.add("range", {"Start": zero, "End": size, "Step": one}, (-1,), "int32")
-            index = build.binary("elementwise_sub", last, here, (-1,), "int32")
+            index = build.binary("elementwise_sub", last, build.positions(size), (-1,), "int32")
             found = build.add("gather", {"X": found, "Index": index}, dims, dtype, axis=axis)
         build.ops[-1].outputs["Out"] = [out]
         program.replace(op, *build.ops)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
@@ -28,9 +26,8 @@ class LinspaceToRange(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         out, build = op.output("Out") or "", OpBuilder(program, f"{op.output('Out')}.part")
         start, stop = (float(program.params[op.input(slot) or ""].reshape(-1)[0]) for slot in ("Start", "Stop"))
-        zero, one = (build.param(np.array([number], np.int32)) for number in (0, 1))
         count, many = build.reshape(op.input("Num") or "", (1,)), (-1,)
-        place = build.add("range", {"Start": zero, "End": count, "Step": one}, many, "int32")
+        place = build.positions(count)
         gaps = build.affine(build.cast(count, (1,), "float32"), (1,), 1.0, -1.0)
         gaps = build.binary("elementwise_max", gaps, build.constant(1.0), (1,))
         share = build.binary("elementwise_div", build.cast(place, many, "float32"), gaps, many)

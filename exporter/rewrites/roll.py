@@ -88,8 +88,7 @@ def _shifts(op: Op) -> list[tuple[int, int]]:
 
 def _places(build: OpBuilder, sizes: str, axis: int, shift: int) -> str:
     """Returns the source index of each element of an axis, int32."""
-    zero, one, back = (build.param(np.array([number], np.int32)) for number in (0, 1, -shift))
+    back = build.param(np.array([-shift], np.int32))
     size = build.add("slice", {"Input": sizes}, (1,), "int32", axes=[0], starts=[axis], ends=[axis + 1])
-    here = build.add("range", {"Start": zero, "End": size, "Step": one}, (-1,), "int32")
-    there = build.binary("elementwise_add", here, back, (-1,), "int32")
+    there = build.binary("elementwise_add", build.positions(size), back, (-1,), "int32")
     return build.binary("elementwise_mod", there, size, (-1,), "int32")
