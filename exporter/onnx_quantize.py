@@ -45,6 +45,8 @@ _OBSERVED = "observed.npz"
 # The order in which BLAS adds, and so the last bits of a weight's Hessian, depends on the number of its threads.
 _SAME_SUMS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _HELD_OUT = 8  # most images that a correction is judged by
+# Share of the pixels that should keep their class, by bits of the weights: what sound networks reach without a mend.
+_AGREEMENT = {8: 0.995, 4: 0.98}
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class QuantizeOnnx:
     """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "16"
+    version = "17"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -124,7 +126,8 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
     options = params.model_dump(mode="json") | {"images": len(data)}
     if params.weight_bits == 4:
         options["per_channel"] = True  # a common scale for all channels would round some of them to zero
-        options["agreement"] = 0.0  # a float layer has eight times the bytes of a 4-bit one, which is chosen for size
+    if params.agreement is None:
+        options["agreement"] = _AGREEMENT[params.weight_bits]
     if trained:
         if params.equalize or params.bias_correction:
             notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
@@ -283,26 +286,33 @@ def _mended(
     found, _ = worker.call("keep_float", {"agreeing": False}, timeout_s=context.timeout_s)
     if found["mended"]:
         error = f"outputs on calibration images have {found['error']:.2g} of the error that is far off"
-        notes.append(warning(f"{_in_float(found)}: {error}, in int8 {found['before']:.2g}"))
+        notes.append(warning(f"{_mix(found)}: {error}, in int8 {found['before']:.2g}"))
     return begun, found
 
 
 def _agreeing(worker: Worker, found: dict[str, Any], context: StepContext, notes: list[str]) -> dict[str, Any]:
-    """Leaves operators in float if int8 changes the class of too many pixels; returns the last answer of `quantize`."""
+    """Mends int8 that changes the class of too many pixels, or outputs without classes that 4 bits put far off.
+
+    Operators stay in float; weights of 4 bits get 8. Returns the last answer of `quantize`.
+    """
     judged, _ = worker.call("judge", {}, timeout_s=context.timeout_s)
+    told = ""
     if not judged["enough"]:
         _surveyed(worker, judged["surveyed"], context)
-        mended, _ = worker.call("keep_float", {"agreeing": True}, timeout_s=context.timeout_s)
+        options = {"agreeing": judged["agreement"] is not None}
+        mended, _ = worker.call("keep_float", options, timeout_s=context.timeout_s)
         if mended["mended"]:
-            before = judged["agreement"]
+            found, before = mended, judged
             judged, _ = worker.call("judge", {}, timeout_s=context.timeout_s)
-            told = f"{_in_float(mended)}: {_keeps(judged)}, in int8 {before:.2%}"
-            notes.append(f"{told}; {_time_of(mended['saved'])}, by an estimate")
-            if mended["correction"]:
-                notes.append(_how_corrected(mended["correction"]))
-            return mended
-    if judged["agreement"] is not None:
-        notes.append(_keeps(judged))
+            told = f"{_mix(mended)}: {_kept(judged)}, without {_kept(before, briefly=True)}"
+            if mended["float"]:
+                told += f"; {_time_of(mended['saved'])}, by an estimate"
+    if judged["error"] is not None and judged["error"] > 1:
+        notes.append(warning(f"4-bit weights put outputs far off: {told or _kept(judged)}"))
+    elif told or judged["agreement"] is not None:
+        notes.append(told or _kept(judged))
+    if told and found["correction"]:
+        notes.append(_how_corrected(found["correction"]))
     return found
 
 
@@ -313,9 +323,15 @@ def _surveyed(worker: Worker, operators: int, context: StepContext) -> None:
             bar.advance()
 
 
-def _in_float(found: dict[str, Any]) -> str:
-    named = ", ".join(found["float"][:_NAMED]) + (", ..." if len(found["float"]) > _NAMED else "")
-    return f"{len(found['float'])} operators stay float, {found['share']:.0%} of the multiply-adds ({named})"
+def _mix(found: dict[str, Any]) -> str:
+    """What is float in an int8 model, and what has 8 bits in one of 4-bit weights."""
+    told = []
+    if found["float"]:
+        named = ", ".join(found["float"][:_NAMED]) + (", ..." if len(found["float"]) > _NAMED else "")
+        told.append(f"{len(found['float'])} operators stay float, {found['share']:.0%} of the multiply-adds ({named})")
+    if found["wide"]:
+        told.append(f"{found['wide']} layers have 8-bit weights, {found['wide_share']:.0%} of all weights")
+    return " and ".join(told)
 
 
 def _time_of(saved: float | None) -> str:
@@ -325,8 +341,13 @@ def _time_of(saved: float | None) -> str:
     return f"{saved:.0%} of the time that int8 saves is left"
 
 
-def _keeps(judged: dict[str, Any]) -> str:
-    return f"{judged['agreement']:.2%} of the calibration images' pixels keep their class"
+def _kept(judged: dict[str, Any], *, briefly: bool = False) -> str:
+    """What `judge` found."""
+    if judged["agreement"] is None:
+        error = f"{judged['error']:.2g}"
+        return error if briefly else f"outputs on calibration images have {error} of the error that is far off"
+    agreement = f"{judged['agreement']:.2%}"
+    return agreement if briefly else f"{agreement} of the calibration images' pixels keep their class"
 
 
 def fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:

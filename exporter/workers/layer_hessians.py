@@ -25,7 +25,7 @@ class LayerHessians:
         chosen: Names of the operators whose weights are rounded.
         images: Number of images to gather from; 0: none, so each weight is rounded to the nearest.
         bits: Bits of the weights.
-        ends: Bits of the weights of the first and the last layer.
+        ends: Bits of the weights of the first and the last layer, if the others have less than 8.
     """
 
     def __init__(self, model: onnx.ModelProto, chosen: set[str], images: int, bits: int = 8, ends: int = 8) -> None:
@@ -33,7 +33,9 @@ class LayerHessians:
         self.layers = find_layers(model, chosen)
         self.values = {name: numpy_helper.to_array(held[name]) for name in self.layers}
         names = list(self.layers)
-        self.bits = dict.fromkeys(names, bits) | (dict.fromkeys((names[0], names[-1]), ends) if names else {})
+        self.bits = dict.fromkeys(names, bits)
+        if bits < 8 and names:
+            self.bits |= dict.fromkeys((names[0], names[-1]), ends)
         self._places = max(1, _PLACES // images) if images else 0
         self._hessians: dict[str, np.ndarray] = {}
         self.turns = self._in_turns()

@@ -8,6 +8,7 @@ correct, corrected, judge, save. This file has the order of the work; its parts 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 import numpy as np
 import onnx
@@ -67,7 +68,7 @@ def begin(arguments, _arrays):
     _state["observations"] = observations
     _state["outputs"] = JudgedOutputs(observations, comparison, arguments.get("agreement", 0.0))
     _state["correction"] = JudgedCorrection(observations, comparison, always=bool(arguments["bias_correction"]))
-    _state["mixed"] = MixedPrecision(model, arguments)
+    _state["mixed"], _state["wide"] = MixedPrecision(model, arguments), set()
     return {"tensors": len(names), "pairs": len(pairs)}, []
 
 
@@ -107,26 +108,34 @@ def quantize(_arguments, _arrays):
         done = tried[method]
     _state.update(method=method, errors=errors, int8=done)
     if errors and not errors[method] <= 1:
-        _state["mixed"].start(_state["chosen"])
+        _start_mix()
     draws = range(given["draws"]) if 1 < given["draws"] <= observations.seen and observations.tensors else ()
     _state["spread"] = [error(_quantized(method, slice(draw, draw + 1))) for draw in draws]
     return _answer(), []
 
 
-def _quantized(method: str, which: slice = ALL, *, chosen: set[str] | None = None) -> onnx.ModelProto:
+def _start_mix() -> None:
+    rounding = _state["rounding"]
+    _state["mixed"].start(_state["chosen"], rounding.narrow if rounding is not None else {})
+
+
+def _quantized(
+    method: str, which: slice = ALL, *, chosen: set[str] | None = None, wide: Collection[str] = ()
+) -> onnx.ModelProto:
     """The model in int8, with ranges by this method from all images, or from those of some parts.
 
     Weights are those that `round` has found, if it has run already, else rounded to the nearest.
 
     Args:
         chosen: The operators in int8; None: all that were chosen.
+        wide: The weights with 8 bits instead of 4.
     """
     ranges = _state["observations"].ranges(method, which)
     require_varied(ranges)
     chosen = _state["chosen"] if chosen is None else chosen
     done = int8_model(_state["model"], ranges | _state["arguments"]["ranges"], chosen, _state["arguments"])
     if _state["rounding"] is not None:
-        _state["rounding"].write(done)
+        _state["rounding"].write(done, wide)
     return done
 
 
@@ -147,22 +156,26 @@ def _answer() -> dict:
 
 
 def judge(_arguments, _arrays):
-    """Returns the share of the pixels of the kept images that keep their class, and the number of calls for `survey`.
+    """Judges the outputs of the kept images.
 
-    The share is None if no output has classes.
+    Returns:
+        The share of their pixels that keep their class, None if no output has classes; the outputs' error if weights
+        have 4 bits, which `quantize` had in 8, else None; and the number of calls for `survey`.
     """
-    found = _state["outputs"].agreement(_state["int8"])
-    enough = _state["outputs"].enough(found)
+    outputs = _state["outputs"]
+    found = outputs.agreement(_state["int8"])
+    error = outputs.error(_state["int8"]) if _state["arguments"]["weight_bits"] == 4 else None
+    enough = outputs.enough(found) if found is not None or error is None else error <= 1
     if not enough:
-        _state["mixed"].start(_state["chosen"])
-    return {"agreement": found, "enough": enough, "surveyed": _state["mixed"].left}, []
+        _start_mix()
+    return {"agreement": found, "error": error, "enough": enough, "surveyed": _state["mixed"].left}, []
 
 
 def survey(_arguments, _arrays):
     """Quantizes the next operator alone, and remembers the outputs' error."""
 
-    def error(chosen: set[str]) -> float:
-        return _state["outputs"].error(_quantized(_state["method"], chosen=chosen), briefly=True)
+    def error(chosen: set[str], wide: Collection[str]) -> float:
+        return _state["outputs"].error(_quantized(_state["method"], chosen=chosen, wide=wide), briefly=True)
 
     _state["mixed"].survey(_state["chosen"], error)
     return {}, []
@@ -172,22 +185,23 @@ def keep_float(arguments, _arrays):
     """Leaves the operators in float whose int8 costs most; returns them, and what `quantize` returns.
 
     With `agreeing`, as many as the agreement of the classes needs, if enough of the time that int8 saves is left; else
-    as many as bring the error far below what is far off. With `agreeing`, biases are corrected as those of the model in
-    int8 were.
+    as many as bring the error far below what is far off. Of weights of 4 bits, some get 8. With `agreeing`, biases are
+    corrected as those of the model in int8 were.
     """
     outputs, agreeing = _state["outputs"], arguments["agreeing"]
     error = outputs.disagreement if agreeing else outputs.error
     image, before = stored(_state["observations"].kept[0]), error(_state["int8"])
 
-    def made(chosen: set[str]) -> tuple[onnx.ModelProto, dict[str, float] | None]:
-        done = _quantized(_state["method"], chosen=chosen)
+    def made(chosen: set[str], wide: Collection[str]) -> tuple[onnx.ModelProto, dict[str, float] | None]:
+        done = _quantized(_state["method"], chosen=chosen, wide=wide)
         return _state["correction"].corrected(done) if agreeing else (done, None)
 
     mix = _state["mixed"].choose(_state["chosen"], before, made, error, image, agreeing=agreeing)
     if mix is None:
         return {**_answer(), "float": _state["mixed"].kept, "mended": False}, []
-    _state.update(chosen=mix.chosen, int8=mix.model)
+    _state.update(chosen=mix.chosen, int8=mix.model, wide=mix.wide)
     found = {"float": mix.names, "share": mix.share, "before": before, "error": mix.error}
+    found |= {"wide": len(mix.wide), "wide_share": mix.wide_share}
     return {**_answer(), **found, "correction": mix.correction, "saved": mix.saved, "mended": True}, []
 
 
@@ -264,7 +278,7 @@ def save(arguments, _arrays):
     done = _state["int8"]
     drop_zero_biases(done)
     if _state["rounding"] is not None:
-        narrow(done, _state["rounding"].narrow)
+        narrow(done, _state["rounding"].packed(_state["wide"]))
     compact(done)
     io = write_model(done, _state["metadata"], arguments["out"])
     return {**io, "notes": [_summary(_state["nodes"], _state["chosen"]), *_state["notes"]]}, []

@@ -7,10 +7,13 @@ layer would have to wait for the one before.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx
 from compensated_rounding import Compensation
 from layer_hessians import LayerHessians
+from layer_inputs import Layer
 from onnx import numpy_helper
 
 TOPS = {8: 127, 4: 7}
@@ -19,17 +22,24 @@ TOPS = {8: 127, 4: 7}
 class WeightRounding(LayerHessians):
     """Rounds weights: 8 bits with the quantized model's steps, 4 bits with steps found by a search.
 
+    Weights of 4 bits are rounded to 8 as well, for layers that 4 turn out to be too few for.
+
     Attributes:
-        narrow: Constants of the quantized model whose values fit into 4 bits.
         whole: Operator's name -> its rounded weights as integers.
-        constants: The quantized model's constants that rounding changed, by name.
+        constants: Weight -> the quantized model's constants that rounding changed.
+        wide: Weight of 4 bits -> its constant if it gets 8.
     """
 
     def __init__(self, model: onnx.ModelProto, chosen: set[str], images: int, bits: int = 8, ends: int = 8) -> None:
         super().__init__(model, chosen, images, bits, ends)
-        self.narrow: list[str] = []
         self.whole: dict[str, np.ndarray] = {}
-        self.constants: dict[str, onnx.TensorProto] = {}
+        self.constants: dict[str, list[onnx.TensorProto]] = {}
+        self.wide: dict[str, onnx.TensorProto] = {}
+
+    @property
+    def narrow(self) -> dict[str, str]:
+        """Operator's name -> its weight, for weights of 4 bits that were rounded."""
+        return {layer.node.name: name for name in self.wide for layer in self.layers[name]}
 
     def round(self, turn: int, quantized: onnx.ModelProto) -> list[float]:
         """Writes the turn's rounded weights into the quantized model, with its steps, and frees the Hessians.
@@ -54,17 +64,17 @@ class WeightRounding(LayerHessians):
             compensation = Compensation(self.take(name))
             changed = [whole]
             if self.bits[name] == 4:
-                self.narrow.append(whole.name)
+                eight = compensation.round(weights, _spread(layer, step), TOPS[8])
+                self.wide[name] = numpy_helper.from_array(layer.weights(eight.whole), whole.name)
                 new = layer.gathered(compensation.best_steps(weights, top, layer.parts))
                 biases = [constants[each] for each in self._bias_of(name, nodes, producers)]
                 rescale(step, new, biases)
                 changed += [step, *biases]
-            steps = layer.spread(numpy_helper.to_array(step)).astype(np.float64)
-            found = compensation.round(weights, steps, top)
+            found = compensation.round(weights, _spread(layer, step), top)
             rounded = layer.weights(found.whole)
             whole.CopyFrom(numpy_helper.from_array(rounded, whole.name))
             self.whole |= {each.node.name: rounded for each in self.layers[name]}
-            self.constants |= {each.name: _copy(each) for each in changed}
+            self.constants[name] = [_copy(each) for each in changed]
             nearest = found.nearest.sum()
             gains.append(float(found.error.sum() / nearest) if nearest else 1.0)
         return gains
@@ -75,14 +85,24 @@ class WeightRounding(LayerHessians):
         for name, layers in self.layers.items():
             for layer in layers:
                 if layer.node.name in whole:
-                    quantized = f"{name}_quantized"
-                    self.constants[quantized] = numpy_helper.from_array(whole[layer.node.name], quantized)
+                    self.constants[name] = [numpy_helper.from_array(whole[layer.node.name], f"{name}_quantized")]
 
-    def write(self, quantized: onnx.ModelProto) -> None:
-        """Writes the weights that were rounded so far into the same model with the same ranges, or a part in float."""
+    def write(self, quantized: onnx.ModelProto, wide: Collection[str] = ()) -> None:
+        """Writes the weights that were rounded so far into the same model with the same ranges, or a part in float.
+
+        Args:
+            quantized: As `int8_model` made it.
+            wide: Weights of 4 bits that get 8.
+        """
+        found = {each.name: each for name, held in self.constants.items() if name not in wide for each in held}
+        found |= {self.wide[name].name: self.wide[name] for name in wide}
         for value in quantized.graph.initializer:
-            if value.name in self.constants:
-                value.CopyFrom(self.constants[value.name])
+            if value.name in found:
+                value.CopyFrom(found[value.name])
+
+    def packed(self, wide: Collection[str]) -> list[str]:
+        """Names of the quantized model's constants whose values fit into 4 bits, if these weights get 8."""
+        return [value.name for name, value in self.wide.items() if name not in wide]
 
     def _bias_of(self, name: str, nodes: dict[str, onnx.NodeProto], producers: dict[str, onnx.NodeProto]) -> list[str]:
         """Names of the integers and scale of each int32 bias of a weight's layers, in pairs, without duplicates."""
@@ -93,6 +113,10 @@ class WeightRounding(LayerHessians):
             if source is not None and source.op_type == "DequantizeLinear":
                 found[source.input[0]] = source.input[1]
         return [each for pair in found.items() for each in pair]
+
+
+def _spread(layer: Layer, step: onnx.TensorProto) -> np.ndarray:
+    return layer.spread(numpy_helper.to_array(step)).astype(np.float64)
 
 
 def _copy(value: onnx.TensorProto) -> onnx.TensorProto:

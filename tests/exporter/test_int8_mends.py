@@ -41,7 +41,7 @@ class Scripted:
         if command == "keep_float":
             better = self.mixed < error
             found |= {"float": ["a"] if better else [], "mended": better, "share": 0.1, "before": error}
-            found["error"] = min(error, self.mixed)
+            found |= {"error": min(error, self.mixed), "wide": 0}
         return found, []
 
 
@@ -183,7 +183,75 @@ def test_what_float_operators_cost_is_told(saved, told):
 
 def test_outputs_without_classes_are_not_judged(tmp_path):
     worker, _ = rounded(tmp_path, axes={})
-    assert worker.judge({}, [])[0] == {"agreement": None, "enough": True, "surveyed": 0}
+    assert worker.judge({}, [])[0] == {"agreement": None, "error": None, "enough": True, "surveyed": 0}
+
+
+# -- weights that 4 bits are too few for -------------------------------------------------------------------------------
+
+
+def bits_of(path: Path) -> dict[str, int]:
+    bits = {TensorProto.INT8: 8, TensorProto.INT4: 4}
+    return {name: bits[held.whole.data_type] for name, held in weights_of(onnx.load(path)).items()}
+
+
+def test_layers_get_eight_bits_where_four_cost_the_outputs_most(tmp_path, monkeypatch):
+    worker, found = rounded(tmp_path, weight_bits=4, ends=4)
+    before, after = kept_float(worker, monkeypatch, 0.5, 0.76)  # float would be too slow
+    assert after["mended"]
+    assert (after["float"], after["chosen"]) == ([], found["chosen"])
+    assert worker.judge({}, [])[0]["agreement"] > before["agreement"]
+    worker.save({"out": str(tmp_path / "mixed.onnx")}, [])
+    bits = bits_of(tmp_path / "mixed.onnx")
+    assert bits["first"] == 4  # more than half of the weights
+    assert sorted(bits.values()).count(8) == after["wide"] > 0
+    sizes = {"first": 216, "second": 64, "third": 32}
+    assert after["wide_share"] == pytest.approx(sum(sizes[name] for name in bits if bits[name] == 8) / 312)
+
+
+def test_a_layer_of_eight_bits_is_what_it_is_in_int8(tmp_path, monkeypatch):
+    for name, bits in (("int8", 8), ("mixed", 4)):
+        worker, _ = rounded(tmp_path, weight_bits=bits, ends=4)
+        if bits == 4:
+            kept_float(worker, monkeypatch, 0.5, 0.76)
+        worker.save({"out": str(tmp_path / f"{name}.onnx")}, [])
+    plain, mixed = (weights_of(onnx.load(tmp_path / f"{name}.onnx")) for name in ("int8", "mixed"))
+    same = [name for name, bits in bits_of(tmp_path / "mixed.onnx").items() if bits == 8]
+    assert same
+    for name in same:
+        for one, other in ((plain[name].whole, mixed[name].whole), (plain[name].scale, mixed[name].scale)):
+            np.testing.assert_array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
+
+
+def test_outputs_without_classes_that_four_bits_put_far_off_are_mended(tmp_path):
+    worker, _ = rounded(tmp_path, axes={}, weight_bits=4, ends=4)
+    judged, _ = worker.judge({}, [])
+    assert judged["error"] > 1
+    assert not judged["enough"]
+    assert judged["surveyed"] == 6  # three layers, with 4 and 8 bits
+    for _ in range(judged["surveyed"]):
+        worker.survey({}, [])
+    after, _ = worker.keep_float({"agreeing": False}, [])
+    assert after["mended"]
+    assert worker.judge({}, [])[0]["error"] < judged["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (3.0, ["warning: 4-bit weights put outputs far off: outputs on calibration images have 3 of the error"]),
+        (0.5, []),
+    ],
+)
+def test_outputs_that_stay_far_off_are_a_warning(error, said):
+    class Judges:
+        def call(self, command, _arguments, **_limits):
+            if command == "judge":
+                return {"agreement": None, "error": error, "enough": error <= 1, "surveyed": 0}, []
+            return {"mended": False}, []
+
+    notes = []
+    onnx_quantize._agreeing(Judges(), {}, StepContext(), notes)
+    assert [note.split(" that is")[0] for note in notes] == said
 
 
 def test_the_classes_of_the_worst_output_count():
@@ -263,7 +331,7 @@ def test_a_product_that_was_alone_before_is_not_one_of_them(tmp_path, monkeypatc
 
     monkeypatch.setattr(mixed_precision, "kept_in_float", kept_in_float)
     for chosen in ({"first", "second", "relu", "third"}, {"first", "third"}):
-        assert mixed.choose(chosen, 9.0, lambda _: (None, None), lambda _: 0.0, images[:1], agreeing=True) is None
+        assert mixed.choose(chosen, 9.0, lambda *_: (None, None), lambda _: 0.0, images[:1], agreeing=True) is None
     assert seen == [([], ["third"]), ([], [])]
 
 

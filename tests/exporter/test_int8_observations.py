@@ -69,10 +69,11 @@ def test_another_export_is_what_it_would_be_alone(workshop, tmp_path, asked, opt
     assert quantized(source, tmp_path / "third", shared)[0] == (tmp_path / "first" / "model.onnx").read_bytes()
 
 
-@pytest.mark.parametrize(("bits", "stay_float"), [(8, True), (4, False)])
-def test_classes_that_change_leave_no_four_bit_layer_in_float(workshop, tmp_path, asked, bits, stay_float):
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize(("agreement", "mended"), [(0.99999, True), (0.0, False)])
+def test_classes_that_change_are_mended_if_that_is_asked_for(workshop, tmp_path, asked, bits, agreement, mended):
     source = workshop.made(make_step("to_onnx", {}), workshop.imported(network(), tmp_path.name))
     context = StepContext(data=workshop.data)
-    _, notes = quantized(source, tmp_path / "out", context, agreement=0.99999, weight_bits=bits)
+    _, notes = quantized(source, tmp_path / "out", context, agreement=agreement, weight_bits=bits)
     assert any("keep their class" in note for note in notes)
-    assert ("keep_float" in asked) is stay_float
+    assert ("keep_float" in asked) is mended
