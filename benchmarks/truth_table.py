@@ -37,7 +37,6 @@ from segexport.exporter import program
 from segexport.importers.model_files import find_model
 from segexport.pipeline.registry import targets
 from segexport.report.schema import ExportResult
-from segexport.spec import Precision
 from segexport.ui.console import Console
 
 RESULT = RESULTS / "truth_table.json"
@@ -64,17 +63,16 @@ def recipes(models: Path, camvid: Path, own: list[Path]) -> dict[str, dict[str, 
     return found
 
 
-def exports(wanted: list[str], precisions: list[str], more: list[dict]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yields each export as in a recipe, and the step that has to run before it."""
+def exports(wanted: list[str], precisions: list[str], more: list[dict]) -> Iterator[dict[str, Any]]:
+    """Yields each export as in a recipe."""
     for name, target in targets().items():
         if wanted and name not in wanted:
             continue
         for precision in get_args(target.Recipe.model_fields["precision"].annotation):
             if precisions and precision.value not in precisions:
                 continue
-            yield {"to": name, "precision": precision.value}, target.searched_after.get(Precision(precision), "")
-    for one in more:
-        yield one, ""
+            yield {"to": name, "precision": precision.value}
+    yield from more
 
 
 def main() -> None:
@@ -107,15 +105,15 @@ def main() -> None:
         index, count = map(int, given.shard.split("/"))
         known = recipes(given.models.resolve(), given.camvid.resolve(), given.recipe)
         todo = [
-            (model, export, step)
+            (model, export)
             for model in known
             if given.only in ([], [model]) or model in given.only
-            for export, step in exports(given.to, given.precision, given.export)
+            for export in exports(given.to, given.precision, given.export)
         ]
-        for place, (model, export, step) in enumerate(todo):
+        for place, (model, export) in enumerate(todo):
             key = f"{model} {_name(export)}"
             if place % count == index - 1 and (given.again or key not in rows):
-                rows[key] = _row(known[model], export, step, given.limit, given.seconds)
+                rows[key] = _row(known[model], export, given.limit, given.seconds)
                 save(given.output, dict(sorted(rows.items())))
                 print(key, rows[key]["verdict"], rows[key].get("why", ""), flush=True)
         save(given.output, dict(sorted(rows.items())))
@@ -128,14 +126,11 @@ def _name(export: dict[str, Any]) -> str:
     return export.get("name") or f"{export['to']}-{export['precision']}"
 
 
-def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int, seconds: float) -> dict[str, Any]:
+def _row(recipe: dict[str, Any], export: dict[str, Any], limit: int, seconds: float) -> dict[str, Any]:
     """The result of one export with the fp32 ONNX export: verdict, agreement, size, time."""
     name, wanted = _name(export), [BASE]
     if name != BASE["name"]:
         wanted.append({**export, "name": name})
-    steps = [{"step": step}] if step else []
-    if steps:
-        wanted[0] = {**BASE, "without": [step]}
     data = {**recipe["data"], "limit": limit}
     if not (Path(data["path"]) / "train.txt").is_file():  # a folder of images: all that there is to calibrate on
         data["calibration_split"] = data.get("split", "val")
@@ -143,7 +138,7 @@ def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int, 
         folder = Path(scratch)
         if targets()[export["to"]].one_size:
             recipe = {**recipe, "model": _sized(recipe["model"], data)}
-        given = {"model": recipe["model"], "data": data, "steps": steps, "exports": wanted}
+        given = {"model": recipe["model"], "data": data, "exports": wanted}
         (folder / "recipe.yaml").write_text(
             yaml.safe_dump({**given, "check": {"latency_seconds": 0, "worst_images": 0}}), encoding="utf-8"
         )

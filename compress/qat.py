@@ -28,7 +28,7 @@ class Qat(Finetune):
     """
 
     kind = "qat"
-    version = "3"
+    version = "4"
     needs = ("paddle", "paddle2onnx", "onnx", "onnxruntime")
     worker = _WORKER
 
@@ -76,7 +76,8 @@ class Qat(Finetune):
         return replace(context, data=replace(data, entries=entries, labels=None), validation=None)
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        changes = {"rounding": "nearest", "agreement": 0.0}  # training does its own rounding, and mends what it loses
+        # Training does its own rounding, and mends what it loses.
+        changes = {"rounding": "nearest", "agreement": 0.0, "bias_correction": False}
         plain = self.params.calibration.model_copy(update=changes)
         found = where_it_rounds(source, plain, context)
         self._notes = found.notes

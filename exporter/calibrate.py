@@ -8,11 +8,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, file_entry, write_artifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
 from segexport.exporter.onnx_quantize import QuantizeOnnx, quantize
-from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_products, onnx_to_program
+from segexport.exporter.quantization_ranges import (
+    Ranges,
+    onnx_convolutions,
+    onnx_products,
+    onnx_to_program,
+    read_by_convolutions,
+)
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -30,7 +36,7 @@ class Calibrate:
     """Observes activation ranges and writes them to `ranges.json` beside the unchanged program."""
 
     kind = "calibrate"
-    version = "3"
+    version = "4"
     accepts = Format.PADDLE
     produces = Format.PADDLE
     needs = ("paddle2onnx", "onnx", "onnxruntime")
@@ -48,7 +54,7 @@ class Calibrate:
             UnsupportedModelError: As `where_it_rounds`, or the program is already quantized.
         """
         require_float(source, "calibration")
-        changes = {"rounding": "nearest", "agreement": 0.0}  # ranges of all that can be int8
+        changes = {"rounding": "nearest", "agreement": 0.0, "bias_correction": False}  # ranges of all that can be int8
         found = where_it_rounds(source, self.params.model_copy(update=changes), context)
         graph = program.read(source.file("model"), source.file("params"))
         files = (file_entry(out_dir, path.name, role) for role, path in zip(_ROLES, graph.write(out_dir), strict=True))
@@ -74,6 +80,7 @@ class Rounding(NamedTuple):
         calibrated_on: Statistics of the calibration images, if there was a calibration.
         floats: Outputs of the convolutions that the export leaves in float.
         matrices: Output of a product with a matrix of weights -> integer weights (in, out), in the same way.
+        added: Variable -> what bias correction adds to its channels.
     """
 
     ranges: Ranges
@@ -83,24 +90,31 @@ class Rounding(NamedTuple):
     calibrated_on: ImageStatistics | None = None
     matrices: Mapping[str, np.ndarray] = MappingProxyType({})
     floats: frozenset[str] = frozenset()
+    added: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: StepContext) -> Rounding:
     """Exports and quantizes a program into a temporary folder and reads which of its tensors are rounded.
 
+    Args:
+        calibration: Or `QuantizeOnnx.Params`.
+
     Raises:
         InputError: As `QuantizeOnnx.run`.
         UnsupportedModelError: Nothing would run in int8, or no rounded tensor maps back to the program.
     """
-    plain = calibration.model_copy(update={"equalize": False, "bias_correction": False})  # both change other weights
+    plain = QuantizeOnnx.Params(**{**dict(calibration), "equalize": False})  # the program's weights are not equalized
     with tempfile.TemporaryDirectory(prefix="segexport-ranges-") as scratch:
         folder = Path(scratch)
         fp32 = write_artifact(folder, ToOnnx().run(source, folder, context))
-        done = quantize(fp32, folder / "int8.onnx", QuantizeOnnx.Params(**dict(plain)), context)
+        done = quantize(fp32, folder / "int8.onnx", plain, context)
         nodes = onnx_nodes(folder / "model.onnx", context)
     graph = program.read(source.file("model"), source.file("params"))
     names, convolutions = onnx_to_program(graph, nodes), onnx_convolutions(graph, nodes)
-    ranges = done.ranges.renamed(names)
+    read = read_by_convolutions(graph, nodes)  # also what operators gave that ONNX has not
+    seen = {var: done.ranges.tensors[tensor] for var, tensor in read.items() if tensor in done.ranges.tensors}
+    ranges = Ranges(tensors=done.ranges.renamed(names).tensors | seen)
+    added = {names[name]: value for name, value in done.added.items() if name in names}
     weights = frozenset(convolutions[name] for name in done.chosen if name in convolutions)
     floats = frozenset(output for name, output in convolutions.items() if name not in done.chosen)
     if not ranges.tensors or not weights:
@@ -118,5 +132,5 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
-    notes += (note for note in done.notes if is_warning(note))
-    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on, matrices, floats)
+    notes += done.notes
+    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on, matrices, floats, added)

@@ -27,6 +27,8 @@ Weights = Mapping[str, np.ndarray]
 _QUANTIZED = frozenset(
     {"conv2d", "depthwise_conv2d"}
 )  # no other operator has int8 kernels on ARM or x86 that were tested
+FLOAT_OPERATORS = ("ConvTranspose", "Gemm", "MatMul")
+"""ONNX operators with weights that Paddle-Lite computes in float."""
 _TOP = 127.0
 _ATTRIBUTES = {"bit_length": 8, "is_test": True, "round_type": 0}
 
@@ -78,6 +80,34 @@ def with_whole_weights(
             limits = magnitudes[held].reshape(-1, *(1 for _ in around))
             changed.set_param(held, (sign * steps * (limits / _TOP)).astype(np.float32))
     return changed, magnitudes
+
+
+def with_added(program: Program, added: Mapping[str, np.ndarray]) -> Program:
+    """Returns a copy with corrected biases: those of the BatchNorm or sum that makes a variable, or new ones.
+
+    Args:
+        program: Not modified.
+        added: Variable (batch, channels, ...) -> what is added to its channels.
+    """
+    changed = program.copy()
+    producers = changed.producers()
+    for name, more in added.items():
+        op = producers[name]
+        held = op.input({"batch_norm": "Bias", "elementwise_add": "Y"}.get(op.type, "")) or ""
+        value = changed.params.get(held)
+        of_channels = op.type == "batch_norm" or op.attr("axis", -1) == 1
+        if value is not None and value.shape == more.shape and of_channels:
+            op.rename(held, changed.add_param(f"{held}.corrected", value + more))
+            continue
+        out = changed.add_var(f"{name}.corrected", changed.shape(name))
+        for user in changed.consumers().get(name, []):
+            user.rename(name, out)
+        bias = changed.add_param(f"{name}.bias", more)
+        sum = Op("elementwise_add", {"X": [name], "Y": [bias]}, {"Out": [out]})
+        sum.set_attr("axis", 1)
+        changed.insert_after(op, sum)
+    changed.prune()
+    return changed
 
 
 def with_whole_matrices(program: Program, whole: Mapping[str, np.ndarray]) -> Program:

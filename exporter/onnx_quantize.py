@@ -22,7 +22,7 @@ from segexport.artifact import Manifest, ModelArtifact, digest_of, warning
 from segexport.data.dataset import Dataset
 from segexport.errors import ModelOutputError
 from segexport.exporter.calibration_images import checked_images
-from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
+from segexport.exporter.quantization_ranges import RANGES_ROLE, Grid, Ranges, signed_grid
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
@@ -58,6 +58,7 @@ class QuantizationResult:
         ranges: Range of each rounded activation, by ONNX name.
         chosen: Names of the operators that compute in int8.
         whole: Operator name -> integer weights as stored in ONNX, for weights rounded with compensation.
+        added: Output of a convolution -> what bias correction adds to its channels.
         calibrated_on: Statistics of the calibration images.
     """
 
@@ -66,6 +67,7 @@ class QuantizationResult:
     chosen: frozenset[str]
     notes: tuple[str, ...]
     whole: dict[str, np.ndarray]
+    added: dict[str, np.ndarray]
     calibrated_on: ImageStatistics
 
 
@@ -168,20 +170,31 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
         notes += _corrected(worker, found["levels"], options, context)
         if found["errors"] and not trained:
             found = _agreeing(worker, found, context, notes)
-        whole = {}
-        if gains is not None:
-            listed, arrays = worker.call("weights", {}, timeout_s=context.timeout_s)
-            each = zip(listed["names"], arrays, strict=True)
-            whole = {name: value for name, value in each if name in found["chosen"]}
+        whole = _named(worker, "weights", context) if gains is not None else {}
+        whole = {name: value for name, value in whole.items() if name in found["chosen"]}
+        added = _named(worker, "biases", context)
         answer, _ = worker.call("save", {"out": str(out)}, timeout_s=context.timeout_s)
     if trained:
         used = trained.tensors.keys() & found["ranges"].keys()
         notes.append(f"{len(used)} of {len(found['ranges'])} ranges are those that {RANGES_ROLE} of the source gives")
     if begun["tensors"]:
         notes.append(stability_note(found["half_scales"], len(data)))
-    ranges = Ranges.model_validate({"tensors": found["ranges"]})
+    ranges = _ranges(found["ranges"], symmetric=params.symmetric)
     chosen, told = frozenset(found["chosen"]), (*answer["notes"], *notes)
-    return QuantizationResult(answer, ranges, chosen, told, whole, checked.statistics)
+    return QuantizationResult(answer, ranges, chosen, told, whole, added, checked.statistics)
+
+
+def _ranges(found: dict[str, dict[str, float]], *, symmetric: bool) -> Ranges:
+    """The ranges of tensors with a scale and a zero point each; symmetric ones have 127 steps on either side."""
+    if symmetric:
+        return Ranges(tensors={name: signed_grid(127 * grid["scale"]) for name, grid in found.items()})
+    return Ranges(tensors={name: Grid.model_validate(grid) for name, grid in found.items()})
+
+
+def _named(worker: Worker, command: str, context: StepContext) -> dict[str, np.ndarray]:
+    """The arrays that a command returns, by name."""
+    listed, arrays = worker.call(command, {}, timeout_s=context.timeout_s)
+    return dict(zip(listed["names"], arrays, strict=True))
 
 
 def _key_of_observations(source: ModelArtifact, data: Dataset, arguments: dict[str, Any]) -> str:

@@ -41,6 +41,11 @@ class Grid(Finite):
         return -self.zero_point * self.scale, (_LEVELS - 1 - self.zero_point) * self.scale
 
 
+def signed_grid(limit: float) -> Grid:
+    """The grid of a tensor that is rounded to 127 steps of a limit on either side of 0: its larger end is the limit."""
+    return Grid(scale=limit / 128, zero_point=127)
+
+
 class Ranges(Finite):
     """Tensor -> grid. Names are those of the program or of the ONNX file in the same artifact."""
 
@@ -103,8 +108,9 @@ class OnnxNode(NamedTuple):
 def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
     """Maps ONNX tensors to the program variables that they were converted from, if any.
 
-    paddle2onnx keeps the variables' names except for operators fused into a convolution (found by the convolution) and
-    for sums and concatenations (found by their inputs).
+    paddle2onnx keeps the variables' names except for operators fused into a convolution (found by the convolution), for
+    sums and concatenations (found by their inputs), and for operators of several nodes (found by the convolution that
+    reads the last one).
 
     Args:
         program: The converted program.
@@ -121,6 +127,8 @@ def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, st
     for node in nodes:
         out = node.outputs[0]
         op = _convolution(node, producers)
+        if op is not None and (read := op.input("Input") or "") not in found.values():
+            found.setdefault(node.inputs[0], read)
         if op is not None and len(node.inputs) > 2:
             found[out] = last_fused(program, op, consumers)
         elif out in program.vars:
@@ -137,6 +145,13 @@ def onnx_convolutions(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, 
     producers = program.producers()
     pairs = ((node.name, _convolution(node, producers)) for node in nodes)
     return {name: op.output("Output") or "" for name, op in pairs if op is not None}
+
+
+def read_by_convolutions(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
+    """Maps the inputs of the program's convolutions to the ONNX tensors that are read instead."""
+    producers = program.producers()
+    pairs = ((node, _convolution(node, producers)) for node in nodes)
+    return {op.input("Input") or "": node.inputs[0] for node, op in pairs if op is not None}
 
 
 def onnx_products(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:

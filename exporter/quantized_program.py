@@ -9,7 +9,7 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Program
-from segexport.exporter.quantization_ranges import Grid, Ranges
+from segexport.exporter.quantization_ranges import Grid, Ranges, signed_grid
 from segexport.spec import Precision
 
 _STEPS = 127.0
@@ -53,7 +53,7 @@ def unquantized(program: Program) -> Unquantized:
             weights[out] = limits
         elif op.type == "quantize_linear":
             limit = float(changed.params[op.input("Scale") or ""].item())
-            grids[source] = Grid(scale=limit / 128, zero_point=127)  # whose larger end is the limit, exactly
+            grids[source] = signed_grid(limit)
             renamed[out] = source
         elif op.type == "dequantize_linear":
             renamed[out] = source

@@ -17,7 +17,15 @@ from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
 from segexport.exporter.calibrate import Calibrate, Rounding, where_it_rounds
 from segexport.exporter.inspect import in_the_way, support_for
-from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks, with_whole_matrices, with_whole_weights
+from segexport.exporter.lite_int8 import (
+    FLOAT_OPERATORS,
+    with_added,
+    with_int8_arithmetic,
+    with_int8_marks,
+    with_whole_matrices,
+    with_whole_weights,
+)
+from segexport.exporter.onnx_quantize import QuantizeOnnx
 from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.quantized_program import is_quantized, require_float, unquantized
 from segexport.exporter.rewrites.base import LITE_X86
@@ -42,7 +50,7 @@ class ToPaddleLite:
     """Converts a Paddle program to `model.nb` (ARM) and `model.x86.nb` (the twin) with Paddle-Lite's Opt."""
 
     kind = "to_paddle_lite"
-    version = "21"
+    version = "22"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -99,7 +107,7 @@ class ToPaddleLite:
         elif precision is Precision.INT8:
             found = self._found(source, context)
             calibrated_on = found.calibrated_on
-            rounded, magnitudes = with_whole_weights(original, found.whole, found.floats)
+            rounded, magnitudes = with_whole_weights(with_added(original, found.added), found.whole, found.floats)
             for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
             for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
             more += found.notes
@@ -150,7 +158,13 @@ class ToPaddleLite:
         known = Ranges.of(source)
         if known is not None:
             return Rounding(known, frozenset(), {}, ())
-        return where_it_rounds(source, self.params.calibration or Calibration(), context)
+        given = dict(self.params.calibration or Calibration())
+        if self.params.precision is Precision.INT8:
+            floats = dict.fromkeys((*given["float_operators"], *FLOAT_OPERATORS))
+            given |= {"float_operators": tuple(floats), "symmetric": True, "inputs_only": True}
+        else:
+            given["bias_correction"] = False  # of activations, which stay float
+        return where_it_rounds(source, QuantizeOnnx.Params.model_validate(given), context)
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
         precision = self.params.precision

@@ -50,7 +50,7 @@ class ExportTarget(ABC):
         as_on_device: Runtime options that make this machine compute as the device does.
         limits: Check limits per precision that differ from the defaults; the recipe's limits override them.
         searched: Precisions that `compress` tries, fp32 first.
-        searched_after: Other precisions, each with the recipe step that must run before it.
+        searched_whole: Others that it tries with their own calibration as it is, because this machine cannot time them.
         fits: Name of a purpose (`exporter.targets.purpose`) -> precisions of its candidates.
         next_command: Purpose -> the next command for an export; `{export}` is its folder, `{image}` one of the images
             of its check.
@@ -71,7 +71,7 @@ class ExportTarget(ABC):
     as_on_device: ClassVar[Mapping[str, object]] = {}
     limits: ClassVar[Mapping[Precision, Limits]] = {}
     searched: ClassVar[tuple[Precision, ...]] = (Precision.FP32,)
-    searched_after: ClassVar[Mapping[Precision, str]] = {}
+    searched_whole: ClassVar[tuple[Precision, ...]] = ()
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {}
     next_command: ClassVar[Mapping[str, str]] = {}
     untimed: ClassVar[str] = ""

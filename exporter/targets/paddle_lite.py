@@ -46,7 +46,7 @@ class PaddleLiteTarget(ExportTarget):
     suffix = ".nb"
     packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8)
-    searched_after: ClassVar[Mapping[Precision, str]] = {Precision.INT8: "calibrate"}
+    searched_whole = (Precision.INT8,)
     untimed = "times of the x86 twins do not represent a phone"
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
     next_command: ClassVar[Mapping[str, str]] = {"android": "segexport android assets {export} --sample {image}"}

@@ -47,6 +47,26 @@ def drop_zero_biases(model: onnx.ModelProto) -> None:
         model.graph.initializer.remove(constants[name])
 
 
+def bias_changes(model: onnx.ModelProto, quantized: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Output of a convolution of the float model -> what the quantized model adds to it per channel.
+
+    Biases that differ by the rounding to int32 alone are not listed.
+    """
+    plain = {value.name: value for value in model.graph.initializer}
+    constants = {value.name: value for value in quantized.graph.initializer}
+    nodes = {node.name: node for node in quantized.graph.node if node.op_type in CORRECTED and len(node.input) > 2}
+    producers = {name: node for node in quantized.graph.node for name in node.output}
+    found = {}
+    for node in model.graph.node:
+        source = producers.get(nodes[node.name].input[2]) if node.name in nodes else None
+        if source is not None and source.op_type == "DequantizeLinear" and node.input[2] in plain:
+            whole, scale = (numpy_helper.to_array(constants[name]).astype(np.float64) for name in source.input[:2])
+            change = whole * scale - numpy_helper.to_array(plain[node.input[2]])
+            if (np.abs(change) > scale).any():
+                found[node.output[0]] = change.astype(np.float32)
+    return found
+
+
 def channel_means(value: np.ndarray) -> np.ndarray:
     """The mean of each channel of (batch, channels, ...), in double precision."""
     return value.mean(axis=(0, *range(2, value.ndim)), dtype=np.float64)

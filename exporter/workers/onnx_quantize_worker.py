@@ -1,8 +1,8 @@
 """Observes activation ranges and quantizes an ONNX model.
 
 Commands: begin, observe or recall and keep, quantize, survey, keep_float, gather, round or reuse, remember, weights,
-correct, corrected, judge, save. This file has the order of the work; its parts are `int8_operators` (what is rounded),
-`observations`, `int8_model`, `weight_rounding`, `judged_correction`, `judged_outputs` and `mixed_precision`.
+correct, corrected, judge, biases, save. This file has the order of the work; its parts are `int8_operators` (what is
+rounded), `observations`, `int8_model`, `weight_rounding`, `judged_correction`, `judged_outputs` and `mixed_precision`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-from bias_correction import CORRECTED, add_missing_biases, drop_zero_biases
+from bias_correction import CORRECTED, add_missing_biases, bias_changes, drop_zero_biases
 from compact_names import compact
 from equalize import equalize
 from float_model import PRODUCTS, folded_model, metadata_of, write_model
@@ -274,6 +274,12 @@ def corrected(_arguments, _arrays):
     return errors, []
 
 
+def biases(_arguments, _arrays):
+    """The result of the corrections: the convolutions' outputs, and for each what is added to its channels."""
+    found = bias_changes(_state["model"], _state["int8"])
+    return {"names": list(found)}, list(found.values())
+
+
 def save(arguments, _arrays):
     done = _state["int8"]
     drop_zero_biases(done)
@@ -291,6 +297,6 @@ def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
 
 
 COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "gather": gather, "round": round_weights}
-COMMANDS |= {"weights": weights, "correct": correct, "corrected": corrected, "save": save}
+COMMANDS |= {"weights": weights, "correct": correct, "corrected": corrected, "biases": biases, "save": save}
 COMMANDS |= {"remember": remember, "recall": recall, "reuse": reuse, "keep": keep}
 COMMANDS |= {"judge": judge, "survey": survey, "keep_float": keep_float}

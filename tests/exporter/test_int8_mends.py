@@ -441,3 +441,14 @@ def test_a_correction_that_helps_other_images_is_kept(tmp_path):
     worker, judged, before = corrected(tmp_path, shift)
     assert judged["after"] < 0.1 * judged["before"]
     assert worker._state["int8"].SerializeToString() != before
+
+
+def test_what_a_correction_adds_is_told(tmp_path):
+    worker, _ = rounded(tmp_path, bias_correction=None, rounding="nearest", images=0)
+    assert worker.biases({}, []) == ({"names": []}, [])
+    constants = {value.name: value for value in worker._state["int8"].graph.initializer}
+    held, scale = (constants[name] for name in ("y_zero_bias_quantized", "y_zero_bias_quantized_scale"))
+    held.CopyFrom(numpy_helper.from_array(np.array([0, 300, -7, 1], np.int32), held.name))
+    listed, (added,) = worker.biases({}, [])
+    assert listed == {"names": ["y"]}
+    np.testing.assert_allclose(added, numpy_helper.to_array(scale) * [0, 300, -7, 1], rtol=1e-5)

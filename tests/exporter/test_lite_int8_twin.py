@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from graphs import Graph
 from toolchain import Toolchain
+from workshop import SIDE, Workshop
 
 from segexport.exporter.lite_int8 import with_int8_arithmetic
-from segexport.exporter.program import Program
-from segexport.exporter.quantization_ranges import Grid, Ranges
+from segexport.exporter.program import Op, Program
+from segexport.exporter.quantization_ranges import Grid, OnnxNode, Ranges, onnx_to_program
 from segexport.exporter.rewrites import rewrite_for
+from segexport.exporter.to_paddle_lite import ToPaddleLite
+from segexport.recipe.calibration import Calibration
+from segexport.spec import Precision
 
 DIMS = (1, 4, 12, 12)
 ACTIVATIONS = {
@@ -122,3 +126,75 @@ def test_a_convolution_that_stays_float_is_not_rounded_with_its_neighbour() -> N
         assert takes[whole] != shared
     _, every = with_int8_arithmetic(*with_whole_weights(program, {})[:1], ranges)
     assert every == ["int8: 2 of 2 convolutions have a range for their input"]
+
+
+@pytest.mark.parametrize("slot", ["Y", "Output", "Out"])
+def test_a_corrected_bias_is_added_to_its_channels(slot: str, tools: Toolchain) -> None:
+    """To what a BatchNorm, a convolution without bias, and a sum with a bias give."""
+    from segexport.exporter.lite_int8 import with_added
+
+    program, _ = network("relu")
+    first = next(op for op in program.ops if op.type == "batch_norm")
+    bias = program.add_param("bias", np.array([1, 2, 3, 4], np.float32))
+    summed = Op("elementwise_add", {"X": [first.output("Y") or ""], "Y": [bias]}, {"Out": [program.add_var("s", DIMS)]})
+    summed.set_attr("axis", 1)
+    for user in program.consumers()[first.output("Y") or ""]:
+        user.rename(first.output("Y") or "", "s")
+    program.insert_after(first, summed)
+    chain = [next(op for op in program.ops if op.type == "conv2d"), first, summed]
+    (maker,) = (op for op in chain if op.output(slot))
+    more = np.array([0.5, -1.0, 2.0, 0.25], np.float32)
+    changed = with_added(program, {maker.output(slot) or "": more})
+    changed.verify("the corrected program")
+    assert len(changed.ops) == len(program.ops) + (maker.type == "conv2d")
+    image = [np.random.default_rng(1).normal(size=DIMS).astype(np.float32)]
+    factor = program.params[first.input("Scale") or ""] / np.sqrt(program.params[first.input("Variance") or ""] + 1e-5)
+    expected = program.copy()
+    expected.set_param("bias", program.params["bias"] + more * (factor if maker.type == "conv2d" else 1))
+    np.testing.assert_allclose(tools.paddle(changed, image)[0], tools.paddle(expected, image)[0], atol=1e-4)
+    assert np.abs(tools.paddle(changed, image)[0] - tools.paddle(program, image)[0]).max() > 0.1
+
+
+def test_a_range_is_found_by_the_convolution_that_reads_it() -> None:
+    """A ReLU6 becomes several nodes in ONNX, the last of which has a name of the converter's."""
+    program, _ = network("relu6")
+    first, second = (op for op in program.ops if op.type == "conv2d")
+    names = [(op.output("Output") or "", op.input("Filter") or "") for op in (first, second)]
+    nodes = [
+        OnnxNode("Conv", names[0][0], [program.feed_names[0], names[0][1], "b0"], ["fused"]),
+        OnnxNode("Clip", "Clip.1", ["fused"], ["Clip.2"]),
+        OnnxNode("Conv", names[1][0], ["Clip.2", names[1][1], "b1"], ["fused.1"]),
+    ]
+    assert onnx_to_program(program, nodes)["Clip.2"] == second.input("Input")
+
+
+def classes() -> Program:
+    """Scores of four classes: a convolution, a depthwise and a pointwise one, each with a ReLU6 between."""
+    graph = Graph()
+    x, dims = graph.feed(1, 3, SIDE, SIDE), (1, 8, SIDE, SIDE)
+    attrs = {"strides": [1, 1], "dilations": [1, 1], "padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+    three, one = {**attrs, "paddings": [1, 1]}, {**attrs, "paddings": [0, 0], "groups": 1}
+    x = graph.op("conv2d", {"Input": x, "Filter": graph.noise(8, 3, 3, 3)}, dims, slot="Output", groups=1, **three)
+    x = graph.op("relu6", {"X": x}, dims, threshold=6.0)
+    inputs = {"Input": x, "Filter": graph.noise(8, 1, 3, 3)}
+    x = graph.op("depthwise_conv2d", inputs, dims, slot="Output", groups=8, **three)
+    x = graph.op("relu6", {"X": x}, dims, threshold=6.0)
+    inputs, dims = {"Input": x, "Filter": graph.noise(4, 8, 1, 1)}, (1, 4, SIDE, SIDE)
+    return graph.program(graph.op("conv2d", inputs, dims, slot="Output", **one))
+
+
+@pytest.mark.parametrize("correction", [False, True])
+def test_the_twin_computes_what_the_calibration_judged(correction: bool, workshop: Workshop) -> None:
+    """The share of pixels that keep their class: in the lineage by the calibration, in the report by the twin."""
+    calibration = Calibration(images=16, agreement=1e-9, bias_correction=correction)
+    step = ToPaddleLite(ToPaddleLite.Params(precision=Precision.INT8, calibration=calibration))
+    source = workshop.imported(classes())
+    lite = workshop.made(step, source)
+    notes = lite.manifest.lineage[-1].notes
+    assert "int8: 3 of 3 convolutions have a range for their input" in notes
+    assert any(note.startswith("biases corrected in 3 levels") for note in notes) == correction
+    judged = next(float(note.split("%")[0]) / 100 for note in notes if note.endswith("keep their class"))
+    (found,) = workshop.checked(source, lite)
+    assert found.agreement is not None
+    assert found.agreement == pytest.approx(judged, abs=0.002)
+    assert judged < 0.999

@@ -15,7 +15,6 @@ from segexport.files.atomic import write_file
 from segexport.pipeline.registry import runtime_for, target_named
 from segexport.recipe.calibration import Calibration
 from segexport.recipe.export import ExportRecipe
-from segexport.recipe.schema import StepRecipe
 from segexport.search.candidate import Candidate
 from segexport.search.evaluate import Workbench
 from segexport.search.space import Space, Training, grouped
@@ -59,7 +58,7 @@ def space_key(bench: Workbench, to: str, train: bool) -> str:
     chain = bench.chain(Candidate(export=exports(to)[-1]))
     return digest_of(
         {
-            "search": 5,
+            "search": 6,
             "model": bench.source.digest,
             "images": [bench.images.fingerprint, bench.screened],
             "learning": learning,
@@ -86,8 +85,7 @@ def look_at(bench: Workbench, to: str, teacher: str, train: bool) -> Space:
         without_int8 = tuple(export for export in found["precisions"] if export.precision is not Precision.INT8)
         return Space(precisions=without_int8)
     found["more"] = tuple(
-        Candidate(steps=(StepRecipe(step=step),), export=target.Recipe(to=to, precision=precision))
-        for precision, step in target.searched_after.items()
+        Candidate(export=target.Recipe(to=to, precision=precision)) for precision in target.searched_whole
     )
     layers = _layers(bench, to)
     if layers is not None:

@@ -32,7 +32,7 @@ class Space(Frozen):
 
     Attributes:
         precisions: Exports of the target with default settings, fp32 first.
-        more: Candidates of the first stage that need an additional step.
+        more: Candidates of the first stage besides those, whose layers are not chosen one by one.
         methods: Calibration methods.
         switches: Calibration settings that are off by default.
         roundings: Ways to round weights.
