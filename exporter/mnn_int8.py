@@ -21,20 +21,22 @@ _FLOAT_OPERATORS = ("MaxPool", "AveragePool", "GlobalAveragePool", "Relu")
 _LOWEST, _HIGHEST = -128, 127
 
 
-def for_mnn(onnx: Path, folder: Path, context: StepContext) -> tuple[Path, Path, str]:
-    """Splits an int8 ONNX model for MNN's converter: the float model, the compression parameters, and a note.
+def for_mnn(onnx: Path, floats: Path, context: StepContext) -> tuple[Path, str]:
+    """Splits an int8 ONNX model for MNN's converter: writes the float model to `floats`, and its rounding beside it.
 
     What neither enters nor leaves an int8 layer stays float, but limited to its range: on an image that exceeds the
     ranges, layers behind would otherwise get values that the source never gives them.
+
+    Returns the file of the rounding, and a note.
     """
-    floats, told = folder / "float.onnx", folder / "int8.json"
+    told = floats.with_name("int8.json")
     rounded = unquantized_onnx(onnx, floats, context, float_operators=_FLOAT_OPERATORS)
     layers = compression(rounded.tensors, rounded.products)
     told_of = {end["name"] for layer in layers for end in (*layer["input"], *layer["output"])}
     clip_tensors(floats, rounded.ranges(but=told_of), context)
     content = {"version": "3.6.1", "algo": [{"type": "QUANTIZE", "quantParams": {"layer": layers}}]}
     told.write_text(json.dumps(content), encoding="utf-8")
-    return floats, told, f"int8: {len(layers)} of {len(rounded.products)} quantized products keep weights and scales"
+    return told, f"int8: {len(layers)} of {len(rounded.products)} quantized products keep weights and scales"
 
 
 def compression(tensors: Mapping[str, Sequence[Any]], products: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

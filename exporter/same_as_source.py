@@ -27,7 +27,8 @@ from segexport.spec import Precision, TensorSpec
 _IMAGES = 2
 _FREE_SIDE = 256  # image side for a network of dynamic size
 _PATCHES = 8  # patches per side of a generated image: shapes and edges instead of pure noise
-_LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.BF16: 0.5, Precision.INT8: 0.1, Precision.W8: 0.5}
+_LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.BF16: 0.5, Precision.INT8: 0.1}
+_LIMIT |= {Precision.W8: 0.5, Precision.W4: 0.5}
 """Tolerated difference, relative to the outputs' spread; int8 is compared with the int8 source."""
 _OF_ROUNDING = 0.5
 """Tolerated difference of int8, relative to what rounding itself changes: made images can exceed the calibrated ranges,
@@ -41,6 +42,8 @@ def require_same(
     runtime: Runtime,
     context: StepContext,
     make: Callable[[ModelArtifact, Path], Manifest],
+    *,
+    in_float: bool = False,
 ) -> str:
     """Runs both models; returns a note with their difference.
 
@@ -48,6 +51,7 @@ def require_same(
         source: The ONNX source.
         runtime: Runtime of the converted model.
         make: Converts a part of the model in the same way, to find the wrong operator.
+        in_float: Whether both compute in fp32 with the same weights, whatever the file stores them in.
 
     Raises:
         UnsupportedModelError: The converted model crashes, fails to run or gives different outputs.
@@ -66,7 +70,8 @@ def require_same(
     if not compared:
         return "ran, and not compared with its source: lists of objects cannot be compared one by one"
     worst = _worst(expected, found, compared)
-    limit, where = _LIMIT[made.manifest.target.precision], f"of their spread, on {_IMAGES} made images"
+    limit = _LIMIT[Precision.FP32 if in_float else made.manifest.target.precision]
+    where = f"of their spread, on {_IMAGES} made images"
     if made.manifest.target.precision is Precision.INT8 and limit < worst < float("inf"):
         rounding = _worst(expected, _in_float(source, images, context), compared)
         limit, where = max(limit, _OF_ROUNDING * rounding), f"{where}; rounding changes them by {rounding:.2g}"

@@ -31,7 +31,7 @@ class ToLiteRt:
     """Converts ONNX to `model.tflite`; images and scores become [N, H, W, C]."""
 
     kind = "to_litert"
-    version = "4"
+    version = "5"
     accepts = Format.ONNX
     produces = Format.LITERT
     needs = LITERT_TOOLS
@@ -41,7 +41,7 @@ class ToLiteRt:
         """`precision`: fp16 stores constants in fp16; w8 stores the products' weights in int8, and LiteRT rounds their
         inputs as they come (dynamic quantization).
 
-        An int8 source stays int8, with its ranges and weights.
+        An int8 source stays int8, with its ranges and weights, and a w8 source w8, with its weights.
         """
 
         precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
@@ -55,12 +55,13 @@ class ToLiteRt:
         Raises:
             InputError: The input size is dynamic; a LiteRT model has one fixed size here.
             UnsupportedModelError: LiteRT does not support an operator, the result's outputs differ, or fp16 or
-                8-bit weights are requested for an int8 source.
+                8-bit weights are requested for an int8 source; or the source has 4-bit weights.
             Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
         _require_sizes(source)
-        if self.params.precision is not Precision.FP32 or source.manifest.target.precision is Precision.W4A8:
-            require_float(source, self.params.precision.value)
+        narrow = source.manifest.target.precision in (Precision.W4, Precision.W4A8)
+        if self.params.precision is not Precision.FP32 or narrow:
+            require_float(source, f"LiteRT in {self.params.precision.value}")
         manifest = self._convert(source, out_dir, context)
         made = ModelArtifact(out_dir, manifest)
         same = require_same(
@@ -71,7 +72,8 @@ class ToLiteRt:
 
     def _convert(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
         before = source.manifest
-        precision = Precision.INT8 if before.target.precision is Precision.INT8 else self.params.precision
+        given = before.target.precision
+        precision = given if given in (Precision.INT8, Precision.W8) else self.params.precision
         ends = [spec.name for spec in (*before.inputs, *before.outputs) if spec.channels_last is not spec]
         version = convert(source.file("model"), out_dir / MODEL, precision, ends, context)
         return before.model_copy(

@@ -1,4 +1,4 @@
-"""Splits an int8 ONNX model into a float model and its rounding, for formats that store scales with the tensors."""
+"""Splits a quantized ONNX model into floats and their rounding, for formats that store scales with the tensors."""
 
 from __future__ import annotations
 
@@ -38,6 +38,16 @@ def unquantized_onnx(
     with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
         answer, _ = worker.call("unquantize", arguments, timeout_s=context.timeout_s)
     return RoundedParts(answer["tensors"], answer["products"])
+
+
+def widened_onnx(onnx: Path, floats: Path, context: StepContext) -> dict[str, int]:
+    """Writes the model `onnx` with weights stored as integers (see `StoreWeights`) to `floats`, with float ones.
+
+    Returns:
+        Output of each product with such weights -> their bits.
+    """
+    with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
+        return worker.call("widen", {"onnx": str(onnx), "out": str(floats)}, timeout_s=context.timeout_s)[0]["bits"]
 
 
 def clip_tensors(onnx: Path, ranges: Mapping[str, tuple[float, float]], context: StepContext) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from segexport.exporter.converters import LITERT
 from segexport.exporter.targets.base import ExportTarget
+from segexport.exporter.targets.stored_weights import weight_steps
 from segexport.measure.audit import Audit, precision_check
 from segexport.pipeline.registry import make_step
 from segexport.recipe.calibration import Calibration
@@ -49,7 +50,7 @@ class LiteRtExport(ExportRecipe):
 
 
 class LiteRtTarget(ExportTarget):
-    """Writes the ONNX export in LiteRT's format; int8 keeps that export's ranges and weights."""
+    """Writes the ONNX export in LiteRT's format; int8 keeps that export's ranges and weights, w8 its weights."""
 
     name = "litert"
     title = "LiteRT"
@@ -70,6 +71,12 @@ class LiteRtTarget(ExportTarget):
         if recipe.precision is Precision.INT8:
             int8 = make_step("onnx_int8", recipe.calibration.model_dump())
             return [make_step("to_onnx", {}), int8, make_step("to_litert", {})]
+        if recipe.precision is Precision.W8 and "calibration" in recipe.model_fields_set:
+            return [
+                make_step("to_onnx", {}),
+                *weight_steps(recipe, recipe.calibration, groups=False),
+                make_step("to_litert", {}),
+            ]
         return [make_step("to_onnx", {}), make_step("to_litert", {"precision": recipe.precision})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:

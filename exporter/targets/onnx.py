@@ -10,6 +10,7 @@ from pydantic import Field
 
 from segexport.exporter.converters import PADDLE2ONNX
 from segexport.exporter.targets.base import ExportTarget
+from segexport.exporter.targets.stored_weights import weight_steps
 from segexport.measure.audit import Audit
 from segexport.pipeline.registry import make_step
 from segexport.recipe.calibration import Calibration
@@ -45,15 +46,6 @@ class OnnxExport(ExportRecipe):
 _STORED = {Precision.W8: "INT8", Precision.W4: "INT4", Precision.W4A8: "INT4"}
 
 
-def _weights_only(recipe: OnnxExport) -> dict[str, object]:
-    """Parameters of `onnx_weights`. 8 bits are rounded to the nearest, without images, if there is no calibration."""
-    names = {"images", "rounding", "ends", "group_size", "float_nodes"}
-    found: dict[str, object] = recipe.calibration.model_dump(include=names)
-    if recipe.precision is Precision.W8 and "calibration" not in recipe.model_fields_set:
-        found["rounding"] = "nearest"
-    return {**found, "weight_bits": 4 if recipe.precision is Precision.W4 else 8}
-
-
 class OnnxTarget(ExportTarget):
     """Converts to fp32 with paddle2onnx, and makes the other precisions from that file."""
 
@@ -85,9 +77,7 @@ class OnnxTarget(ExportTarget):
         if recipe.precision in (Precision.INT8, Precision.W4A8):
             weight_bits = 4 if recipe.precision is Precision.W4A8 else 8
             steps.append(make_step("onnx_int8", {**recipe.calibration.model_dump(), "weight_bits": weight_bits}))
-        if recipe.precision in (Precision.W8, Precision.W4):
-            steps.append(make_step("onnx_weights", _weights_only(recipe)))
-        return steps
+        return [*steps, *weight_steps(recipe, recipe.calibration)]
 
     def verify(self, root: Path, manifest: Manifest) -> None:
         from segexport.exporter.targets.onnx_files import require_listed

@@ -15,18 +15,52 @@ import _tools
 import MNN
 from worker_host import WorkerFailure
 
+_AS_CONVOLUTION = "__matmul_converted"  # what MNN adds to a matrix product's name
 _INTEGER_WEIGHTS = (1, 2, 4)  # IDSTQuan's types: dense, sparse, plain; 3 is fp16
 
 
 def convert(arguments, _arrays):
-    """Writes `out`; `options` are passed to the converter."""
+    """Writes `out`; `options` are passed to the converter.
+
+    With `weight_bits`, output of a product -> bits, weights are stored as integers. Those of other operators get 8
+    bits, and the answer's `rounded` names these.
+    """
+    rounded = []
     out = arguments["out"]
     ends = ["-f", arguments["source_format"], "--modelFile", arguments["model"], "--MNNModel", out]
-    _tools.mnnconvert(["mnnconvert", *ends, "--bizCode", "segexport", *arguments["options"]])
+    command = ["mnnconvert", *ends, "--bizCode", "segexport", *arguments["options"]]
+    if "weight_bits" in arguments:
+        told = f"{out}.json"
+        _tools.mnnconvert([*command, "--weightQuantBits", "8", "--compressionParamsFile", told])
+        rounded = _set_bits(told, arguments["weight_bits"])
+        command += ["--compressionParamsFile", told]
+    _tools.mnnconvert(command)
+    if "weight_bits" in arguments:
+        os.unlink(told)
     if not os.path.isfile(out) or not os.path.getsize(out):
         raise WorkerFailure("MNN's converter wrote no model")  # the caller adds its log, which has the reason
     _settle_uuid(out)
-    return {"version": MNN.version()}, []
+    return {"version": MNN.version(), "rounded": rounded}, []
+
+
+def _set_bits(file: str, bits: dict[str, int]) -> list[str]:
+    """Sets the bits of each weight in the converter's list of them; returns the operators that have no bits here.
+
+    A step is an output's largest magnitude / the largest integer, so weights that are multiples of it do not change.
+    """
+    others = []
+    with open(file, encoding="utf-8") as stream:
+        told = json.load(stream)
+    for part in told["algo"]:
+        for layer in part["quantParams"]["layer"]:
+            name = layer["opName"].removesuffix(_AS_CONVOLUTION)
+            if name not in bits:
+                others.append(name)
+            for weight in layer["weight"]:
+                weight |= {"asymmetric": False, "bits": bits.get(name, 8)}
+    with open(file, "w", encoding="utf-8") as stream:
+        json.dump(told, stream)
+    return others
 
 
 def describe(arguments, _arrays):

@@ -1,6 +1,6 @@
 """Removes the rounding operators from a quantized ONNX model and returns their parameters; limits tensors to ranges.
 
-Commands: unquantize, clip, clip_inputs.
+Commands: unquantize, widen, clip, clip_inputs.
 
 Other formats store scales as attributes of tensors, not as operators between them. Their converters read the float
 model with rounded weights, and the scales are added to the converted file.
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 _PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+_BITS = {TensorProto.INT8: 8, TensorProto.INT4: 4}
+_WIDENS = ("Cast", "Mul", "Reshape")  # as `stored_weights` writes them
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "HardSigmoid", "Abs")
 _OF_ALL_INPUTS = ("Concat", "Add", "Mul", "Max")
 _KEEPS_SIGN = (
@@ -196,6 +198,40 @@ def _before(nodes: list, products: set[str]) -> set[str]:
     return found
 
 
+def widen(arguments, _arrays):
+    """Writes `out` with the float weights that the operators of `stored_weights` make of integers.
+
+    Returns:
+        bits: Output of a product with such weights -> bits of the integers.
+    """
+    model = onnx.load(arguments["onnx"])
+    graph = model.graph
+    constants = {value.name: value for value in graph.initializer}
+    bits = {name: _BITS[value.data_type] for name, value in constants.items() if value.data_type in _BITS}
+    floats, nodes = {}, []
+    for node in graph.node:
+        if node.op_type in _WIDENS and node.input[0] in bits:
+            floats[node.output[0]] = _widened(node, floats, constants)
+            bits[node.output[0]] = bits[node.input[0]]
+        else:
+            nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    kept = [value for value in graph.initializer if value.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept + [numpy_helper.from_array(floats[name], name) for name in floats if name in read])
+    onnx.save(model, arguments["out"])
+    products = [node for node in nodes if node.op_type in _PRODUCTS and node.input[1] in floats]
+    return {"bits": {node.output[0]: bits[node.input[1]] for node in products}}, []
+
+
+def _widened(node, floats: dict, constants: dict) -> np.ndarray:
+    if node.op_type == "Cast":
+        return numpy_helper.to_array(constants[node.input[0]]).astype(np.float32)
+    other = numpy_helper.to_array(constants[node.input[1]])
+    return floats[node.input[0]] * other if node.op_type == "Mul" else floats[node.input[0]].reshape(other)
+
+
 def clip(arguments, _arrays):
     """Limits tensors of the model `onnx` to the ranges that their rounding had.
 
@@ -247,4 +283,4 @@ def _save(model, nodes: list, path: str) -> None:
     onnx.save(model, path)
 
 
-COMMANDS = {"unquantize": unquantize, "clip": clip, "clip_inputs": clip_inputs}
+COMMANDS = {"unquantize": unquantize, "widen": widen, "clip": clip, "clip_inputs": clip_inputs}

@@ -1,4 +1,4 @@
-"""Converts models to OpenVINO and describes them. Commands: convert, describe."""
+"""Converts models to OpenVINO and describes them. Commands: convert, describe, narrow_products."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from openvino._offline_transformations import apply_moc_transformations
 from openvino.passes import ConstantFolding, Manager
 from openvino.utils import replace_node
 from worker_host import WorkerFailure
+
+_PRODUCTS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul")
+_WIDENS = ("Convert", "Multiply", "Reshape", "Transpose", "Unsqueeze")  # from the constant to the weights
 
 
 def convert(arguments, _arrays):
@@ -35,6 +38,21 @@ def describe(arguments, _arrays):
         "outputs": [_described(port, arguments["names"]) for port in model.outputs],
         "precision": "int8" if rounds else "fp16" if ov.Type.f16 in kinds else "fp32",
     }, []
+
+
+def narrow_products(arguments, _arrays):
+    """Names of the convolutions and matrix products whose weights are of the element type `kind` in the file."""
+    model, kind = ov.Core().read_model(arguments["model"]), getattr(ov.Type, arguments["kind"])
+    products = [node for node in model.get_ops() if node.get_type_name() in _PRODUCTS]
+    return {"names": [node.get_friendly_name() for node in products if _stored_kind(node) == kind]}, []
+
+
+def _stored_kind(product):
+    """Element type of the constant that a product's weights are made from; None if they are computed of more."""
+    node = product.input(1).get_source_output().get_node()
+    while node.get_type_name() in _WIDENS:
+        node = node.input(0).get_source_output().get_node()
+    return node.get_element_type() if node.get_type_name() == "Constant" else None
 
 
 def _described(port, known: list[str]) -> dict:
@@ -110,10 +128,10 @@ def _fold_biases(model) -> None:
 
 
 def _constant(node):
-    """The constant value of a bias's node; None if it is unknown before the run, or has 8 bits in the file."""
+    """The constant value of a bias's node; None if it is unknown before the run, or has 4 or 8 bits in the file."""
     kind = node.get_type_name()
     if kind == "Constant":
-        return None if node.get_element_type() in (ov.Type.i8, ov.Type.u8) else node.get_data()
+        return None if node.get_element_type() in (ov.Type.i4, ov.Type.i8, ov.Type.u8) else node.get_data()
     if kind not in ("Convert", "Multiply", "Reshape"):
         return None
     values = [_constant(given.get_source_output().get_node()) for given in node.inputs()]
@@ -137,4 +155,4 @@ def _share_limits(model) -> None:
                         other.replace_source_output(one.get_source_output())
 
 
-COMMANDS = {"convert": convert, "describe": describe}
+COMMANDS = {"convert": convert, "describe": describe, "narrow_products": narrow_products}
