@@ -29,6 +29,7 @@ _ELEMENT_CONVERTED = 0.3  # to int8 or back, and into the layout that the kernel
 _TENSOR_CONVERTED = 3000.0  # the start of the operators that convert it
 _SUMMED = 4  # input channels of a dot product
 _WITHOUT_KERNEL = "ConvTranspose"  # ONNX Runtime computes it in float
+_FOLDED = ("Relu", "Clip")  # into the product before them
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,13 @@ class Roofline:
         for node in model.graph.node:
             for name in node.input:
                 self._read_by.setdefault(name, set()).add(node.name)
+        makers = {node.name: self._made_by.get(node.input[0]) for node in model.graph.node if node.op_type in _FOLDED}
+        self._folded = {name: maker for name, maker in makers.items() if maker in self.products}
 
     def nanoseconds(self, int8: set[str]) -> float:
         """The products' time with these operators in int8, and that of the conversions between int8 and float."""
         int8 = int8 - self._float
+        int8 |= {name for name, product in self._folded.items() if product in int8}  # even if they are not rounded
         products = sum(product.nanoseconds(int8=name in int8) for name, product in self.products.items())
         converted = [
             elements

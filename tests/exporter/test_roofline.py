@@ -81,6 +81,7 @@ def test_each_border_is_a_conversion():
     picture, tensor = (size * roofline._ELEMENT_CONVERTED + roofline._TENSOR_CONVERTED for size in (3072, 65536))
     assert conversions({"first", "relu", "depthwise", "pointwise"}) == pytest.approx(picture + tensor)  # both ends
     assert conversions({"first", "relu", "pointwise"}) == pytest.approx(picture + 3 * tensor)
+    assert conversions({"first", "pointwise"}) == conversions({"first", "relu", "pointwise"})  # the ReLU is folded
     assert conversions({"depthwise"}) == pytest.approx(2 * tensor)
     transposed = estimates(transposed=True)  # computed in float anyway
     assert transposed.nanoseconds({"pointwise"}) == transposed.nanoseconds(set())
