@@ -13,6 +13,7 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
 from segexport.exporter.onnx_quantize import QuantizeOnnx, quantize
 from segexport.exporter.quantization_ranges import (
+    CONVOLUTIONS,
     Ranges,
     onnx_convolutions,
     onnx_products,
@@ -78,7 +79,7 @@ class Rounding(NamedTuple):
             BatchNorm scale has the opposite sign.
         notes: Notes for the lineage.
         calibrated_on: Statistics of the calibration images, if there was a calibration.
-        floats: Outputs of the convolutions that the export leaves in float.
+        floats: Outputs of all other convolutions.
         matrices: Output of a product with a matrix of weights -> integer weights (in, out), in the same way.
         added: Variable -> what bias correction adds to its channels.
     """
@@ -116,7 +117,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     ranges = Ranges(tensors=done.ranges.renamed(names).tensors | seen)
     added = {names[name]: value for name, value in done.added.items() if name in names}
     weights = frozenset(convolutions[name] for name in done.chosen if name in convolutions)
-    floats = frozenset(output for name, output in convolutions.items() if name not in done.chosen)
+    floats = frozenset(op.output("Output") or "" for op in graph.ops if op.type in CONVOLUTIONS) - weights
     if not ranges.tensors or not weights:
         raise UnsupportedModelError(
             f"{len(ranges.tensors)} tensors and {len(weights)} convolutions of this program are int8 in its export",

@@ -8,6 +8,7 @@ from graphs import Graph
 from toolchain import Toolchain
 from workshop import SIDE, Workshop
 
+from segexport.exporter import calibrate
 from segexport.exporter.lite_int8 import with_int8_arithmetic
 from segexport.exporter.program import Op, Program
 from segexport.exporter.quantization_ranges import Grid, OnnxNode, Ranges, onnx_to_program
@@ -198,3 +199,13 @@ def test_the_twin_computes_what_the_calibration_judged(correction: bool, worksho
     assert found.agreement is not None
     assert found.agreement == pytest.approx(judged, abs=0.002)
     assert judged < 0.999
+
+
+def test_a_convolution_that_the_calibration_did_not_judge_stays_float(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = calibrate.onnx_convolutions
+    monkeypatch.setattr(calibrate, "onnx_convolutions", lambda *given: dict(list(found(*given).items())[:2]))
+    step = ToPaddleLite(ToPaddleLite.Params(precision=Precision.INT8, calibration=Calibration(images=4)))
+    notes = workshop.made(step, workshop.imported(classes())).manifest.lineage[-1].notes
+    assert "int8: 2 of 3 convolutions have a range for their input" in notes
