@@ -22,6 +22,7 @@ from segexport.artifact import Manifest, ModelArtifact, digest_of, warning
 from segexport.data.dataset import Dataset
 from segexport.errors import ModelOutputError
 from segexport.exporter.calibration_images import checked_images
+from segexport.exporter.mending import AGREEMENT, agreeing, how_corrected, mix_of, surveyed
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Grid, Ranges, signed_grid
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
@@ -39,14 +40,11 @@ if TYPE_CHECKING:
 Feed = Callable[[], Iterator[tuple[str, "list[np.ndarray]"]]]
 """Yields name and input tensors of each calibration image, from the first one again at each call."""
 
-_NAMED = 4  # most operators that a note names
 _CORRECTED_ON = 16  # images for bias correction: means converge long before ranges do
 _OBSERVED = "observed.npz"
 # The order in which BLAS adds, and so the last bits of a weight's Hessian, depends on the number of its threads.
 _SAME_SUMS = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _HELD_OUT = 8  # most images that a correction is judged by
-# Share of the pixels that should keep their class, by bits of the weights: what sound networks reach without a mend.
-_AGREEMENT = {8: 0.995, 4: 0.98}
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
     if params.weight_bits == 4:
         options["per_channel"] = True  # a common scale for all channels would round some of them to zero
     if params.agreement is None:
-        options["agreement"] = _AGREEMENT[params.weight_bits]
+        options["agreement"] = AGREEMENT[params.weight_bits]
     if trained:
         if params.equalize or params.bias_correction:
             notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
@@ -148,7 +146,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
     ):
         ranges = trained.limits() if trained else {}
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}
-        arguments["axes"] = _class_axes(source)
+        arguments["axes"] = class_axes(source)
         feed = partial(fed, data, source)
         key = "" if trained or params.weight_bits == 4 else _key_of_observations(source, data, arguments)
         known = context.store.find(key) if context.store and key else None
@@ -169,7 +167,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
             _remembered(worker, gains or [], context.store, key, context)
         notes += _corrected(worker, found["levels"], options, context)
         if found["errors"] and not trained:
-            found = _agreeing(worker, found, context, notes)
+            found = agreeing(worker, found, context, notes)
         whole = _named(worker, "weights", context) if gains is not None else {}
         whole = {name: value for name, value in whole.items() if name in found["chosen"]}
         added = _named(worker, "biases", context)
@@ -239,12 +237,12 @@ def _calibrated(
         found, _ = worker.call("recall", {"file": str(known / _OBSERVED)}, timeout_s=context.timeout_s)
         begun["gains"] = found["gains"] if arguments["rounding"] == "compensated" else None
         for index, (_, tensors) in enumerate(feed()):
-            if kept := _kept_as(index, images, hold=arguments["bias_correction"] is None):
+            if kept := kept_as(index, images, hold=arguments["bias_correction"] is None):
                 worker.call("keep", {"keep": kept, "index": index}, tensors, timeout_s=context.timeout_s)
         return begun, worker.call("quantize", {}, timeout_s=context.timeout_s)[0]
     with context.progress("calibrating", images) as bar:
         for index, (name, tensors) in enumerate(feed()):
-            keep = _kept_as(index, images, hold=arguments["bias_correction"] is None)
+            keep = kept_as(index, images, hold=arguments["bias_correction"] is None)
             answer, _ = worker.call("observe", {"keep": keep}, tensors, timeout_s=context.timeout_s)
             if not answer["finite"]:
                 raise ModelOutputError(f"{name}: the model gives NaN or infinity on this calibration image")
@@ -252,14 +250,14 @@ def _calibrated(
     return begun, worker.call("quantize", {}, timeout_s=context.timeout_s)[0]
 
 
-def _kept_as(index: int, images: int, *, hold: bool) -> str:
+def kept_as(index: int, images: int, *, hold: bool) -> str:
     """Whether a calibration image is kept for corrections and comparisons, or held out to judge a correction by."""
     if hold and index % max(4, images // _HELD_OUT) == 3:
         return "held"
     return "kept" if index % max(1, images // _CORRECTED_ON) == 0 else ""
 
 
-def _class_axes(source: ModelArtifact) -> dict[str, int]:
+def class_axes(source: ModelArtifact) -> dict[str, int]:
     """Output with scores of classes -> their axis."""
     outputs = source.manifest.outputs
     return {spec.name: spec.layout.index("C") for spec in outputs if spec.dtype == "float32" and "C" in spec.layout}
@@ -295,72 +293,12 @@ def _mended(
             begun, found = _calibrated(worker, arguments, feed, images, context)
     if not _far_off(found):
         return begun, found
-    _surveyed(worker, found["surveyed"], context)
+    surveyed(worker, found["surveyed"], context)
     found, _ = worker.call("keep_float", {"agreeing": False}, timeout_s=context.timeout_s)
     if found["mended"]:
         error = f"outputs on calibration images have {found['error']:.2g} of the error that is far off"
-        notes.append(warning(f"{_mix(found)}: {error}, in int8 {found['before']:.2g}"))
+        notes.append(warning(f"{mix_of(found)}: {error}, in int8 {found['before']:.2g}"))
     return begun, found
-
-
-def _agreeing(worker: Worker, found: dict[str, Any], context: StepContext, notes: list[str]) -> dict[str, Any]:
-    """Mends int8 that changes the class of too many pixels, or outputs without classes that 4 bits put far off.
-
-    Operators stay in float; weights of 4 bits get 8. Returns the last answer of `quantize`.
-    """
-    judged, _ = worker.call("judge", {}, timeout_s=context.timeout_s)
-    told = ""
-    if not judged["enough"]:
-        _surveyed(worker, judged["surveyed"], context)
-        options = {"agreeing": judged["agreement"] is not None}
-        mended, _ = worker.call("keep_float", options, timeout_s=context.timeout_s)
-        if mended["mended"]:
-            found, before = mended, judged
-            judged, _ = worker.call("judge", {}, timeout_s=context.timeout_s)
-            told = f"{_mix(mended)}: {_kept(judged)}, without {_kept(before, briefly=True)}"
-            if mended["float"]:
-                told += f"; {_time_of(mended['saved'])}, by an estimate"
-    if judged["error"] is not None and judged["error"] > 1:
-        notes.append(warning(f"4-bit weights put outputs far off: {told or _kept(judged)}"))
-    elif told or judged["agreement"] is not None:
-        notes.append(told or _kept(judged))
-    if told and found["correction"]:
-        notes.append(_how_corrected(found["correction"]))
-    return found
-
-
-def _surveyed(worker: Worker, operators: int, context: StepContext) -> None:
-    with context.progress("finding layers for float", operators) as bar:
-        for _ in range(operators):
-            worker.call("survey", {}, timeout_s=context.timeout_s)
-            bar.advance()
-
-
-def _mix(found: dict[str, Any]) -> str:
-    """What is float in an int8 model, and what has 8 bits in one of 4-bit weights."""
-    told = []
-    if found["float"]:
-        named = ", ".join(found["float"][:_NAMED]) + (", ..." if len(found["float"]) > _NAMED else "")
-        told.append(f"{len(found['float'])} operators stay float, {found['share']:.0%} of the multiply-adds ({named})")
-    if found["wide"]:
-        told.append(f"{found['wide']} layers have 8-bit weights, {found['wide_share']:.0%} of all weights")
-    return " and ".join(told)
-
-
-def _time_of(saved: float | None) -> str:
-    """What float operators cost, from the share of the time that int8 saves that is left."""
-    if saved is None or saved >= 1:  # they may convert more than they compute
-        return "as fast as int8"
-    return f"{saved:.0%} of the time that int8 saves is left"
-
-
-def _kept(judged: dict[str, Any], *, briefly: bool = False) -> str:
-    """What `judge` found."""
-    if judged["agreement"] is None:
-        error = f"{judged['error']:.2g}"
-        return error if briefly else f"outputs on calibration images have {error} of the error that is far off"
-    agreement = f"{judged['agreement']:.2%}"
-    return agreement if briefly else f"{agreement} of the calibration images' pixels keep their class"
 
 
 def fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:
@@ -427,21 +365,4 @@ def _corrected(worker: Worker, levels: int, options: dict[str, Any], context: St
     found = {"levels": levels, "shift": largest}
     if not options["bias_correction"]:
         found |= worker.call("corrected", {}, timeout_s=context.timeout_s)[0]
-    return [_how_corrected(found)]
-
-
-def _how_corrected(found: dict[str, Any]) -> str:
-    """A note on a bias correction.
-
-    Args:
-        found: Its `levels` and largest `shift`; if it was judged, the errors `before` and `after`.
-    """
-    said = f"biases corrected in {found['levels']} levels of convolutions"
-    said += f"; the largest shift of a mean was {found['shift']:.3g}"
-    if "after" not in found:
-        return said
-    before, after = found["before"], found["after"]
-    other = f"of the error that is far off on calibration images that it was not measured on, without {before:.2g}"
-    if after < before:
-        return f"{said}; {after:.2g} {other}"
-    return f"biases not corrected: that would give {after:.2g} {other}"
+    return [how_corrected(found)]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from segexport.recipe.calibration import Calibration
     from segexport.recipe.export import ExportRecipe
 
-_OPTIONS = {"images", "rounding", "ends", "group_size", "float_nodes"}
+_OPTIONS = {"images", "rounding", "ends", "group_size", "float_nodes", "fallback", "agreement"}
 
 
 def weight_steps(

@@ -1,9 +1,8 @@
-"""Judges an int8 model by its outputs on calibration images that were kept, against the float model's."""
+"""Judges a quantized model by its outputs on calibration images that were kept, against the float model's."""
 
 from __future__ import annotations
 
 import onnx
-from observations import Observations
 from output_comparison import OutputComparison
 
 _COMPARED = 8  # images
@@ -11,16 +10,16 @@ _BRIEFLY = 3  # of them
 
 
 class JudgedOutputs:
-    """The errors of one float model's int8 forms.
+    """The errors of one float model's quantized forms.
 
     Args:
-        observations: Of the float model; its images kept are compared.
+        kept: Files of the images that are compared; may grow.
         comparison: With the float model.
         agreement: The share of the pixels that should keep their class.
     """
 
-    def __init__(self, observations: Observations, comparison: OutputComparison, agreement: float) -> None:
-        self._observations, self._comparison, self._wanted = observations, comparison, agreement
+    def __init__(self, kept: list[str], comparison: OutputComparison, agreement: float) -> None:
+        self._kept, self._comparison, self._wanted = kept, comparison, agreement
 
     def error(self, quantized: onnx.ModelProto, *, briefly: bool = False) -> float:
         """The error of the outputs (see `output_error`), of fewer images if `briefly`."""
@@ -44,5 +43,4 @@ class JudgedOutputs:
         return ((1 - same) / (1 - self._wanted)) ** 2
 
     def _images(self, count: int) -> list[str]:
-        kept = self._observations.kept
-        return kept[:: max(1, len(kept) // count)][:count]
+        return self._kept[:: max(1, len(self._kept) // count)][:count]

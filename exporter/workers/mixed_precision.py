@@ -17,8 +17,8 @@ from float_model import observing, values_of
 from int8_operators import choose_nodes, lone_products, separate
 from roofline import Roofline
 
-_TARGET = 0.5  # of the error that is far off
-_MOST_FLOAT = 0.5  # share of the multiply-adds, and of the weights
+TARGET = 0.5  # of the error that is far off
+MOST = 0.5  # share of the multiply-adds, and of the weights
 _SAVED = 0.5  # share of the time that int8 saves, which float operators may cost
 # Bytes of a weight in float, in those that 4 bits save of 8: of both, half may be spent.
 _FLOAT_OF_NARROW = (4 - 0.5) / 0.5
@@ -152,8 +152,8 @@ class MixedPrecision:
             shares,
             before,
             measured,
-            target=1.0 if agreeing else _TARGET,
-            most=_MOST_FLOAT,
+            target=1.0 if agreeing else TARGET,
+            most=MOST,
             kept=self.kept,
             lone=lambda names: [n for n in lone_products(self._model, without(names)) if n not in lone_before],
             allowed=lambda names: not agreeing or estimates.nanoseconds(without(names)) <= slowest,

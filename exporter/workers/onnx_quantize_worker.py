@@ -66,7 +66,7 @@ def begin(arguments, _arrays):
     comparison = OutputComparison(model, arguments["axes"])
     _state.update(arguments=arguments, model=model, chosen=chosen, observed=seen, notes=notes, rounding=rounding)
     _state["observations"] = observations
-    _state["outputs"] = JudgedOutputs(observations, comparison, arguments.get("agreement", 0.0))
+    _state["outputs"] = JudgedOutputs(observations.kept, comparison, arguments.get("agreement", 0.0))
     _state["correction"] = JudgedCorrection(observations, comparison, always=bool(arguments["bias_correction"]))
     _state["mixed"], _state["wide"] = MixedPrecision(model, arguments), set()
     return {"tensors": len(names), "pairs": len(pairs)}, []

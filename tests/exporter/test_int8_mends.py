@@ -13,7 +13,7 @@ from int8_weights import weights_of  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from quantizer_options import asked  # noqa: E402
 
-from segexport.exporter import onnx_quantize  # noqa: E402
+from segexport.exporter import mending, onnx_quantize  # noqa: E402
 from segexport.pipeline.step import StepContext  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("importable_workers")
@@ -178,7 +178,7 @@ def test_time_that_int8_saves_is_not_given_away(tmp_path, monkeypatch):
     [(0.52, "52% of the time that int8 saves is left"), (1.4, "as fast as int8"), (None, "as fast as int8")],
 )
 def test_what_float_operators_cost_is_told(saved, told):
-    assert onnx_quantize._time_of(saved) == told
+    assert mending._time_of(saved) == told
 
 
 def test_outputs_without_classes_are_not_judged(tmp_path):
@@ -235,6 +235,35 @@ def test_outputs_without_classes_that_four_bits_put_far_off_are_mended(tmp_path)
     assert worker.judge({}, [])[0]["error"] < judged["error"]
 
 
+@pytest.mark.parametrize("axes", [{"y": 1}, {}], ids=["classes", "scores"])
+def test_stored_weights_get_eight_bits_where_four_cost_the_outputs_most(tmp_path, axes):
+    import onnx_weights_worker as worker
+    from narrow_weights import narrow_products
+
+    images = coarse(tmp_path / "f.onnx")
+    given = asked(weight_bits=4, ends=4, group_size=0, rounding="compensated", axes=axes, agreement=0.99)
+    worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
+    for index, image in enumerate(images):
+        worker.gather({"turn": 0, "image": index, "keep": index < 3}, [image])
+    worker.round_weights({"turn": 0}, [])
+    judged, _ = worker.judge({}, [])
+    assert not judged["enough"]
+    assert judged["surveyed"] == 3
+    for _ in range(judged["surveyed"]):
+        worker.survey({}, [])
+    after, _ = worker.keep_float({"agreeing": judged["agreement"] is not None}, [])
+    assert after["mended"]
+    again, _ = worker.judge({}, [])
+    assert again["error"] < judged["error"]
+    worker.save({"out": str(tmp_path / "stored.onnx")}, [])
+    model = onnx.load(tmp_path / "stored.onnx")
+    narrow, wide = narrow_products(model), narrow_products(model, TensorProto.INT8)
+    assert "first" in narrow  # more than half of the weights
+    assert len(wide) == after["wide"] > 0
+    sizes = {"first": 216, "second": 64, "third": 32}
+    assert after["wide_share"] == pytest.approx(sum(sizes[name] for name in wide) / 312)
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -250,7 +279,7 @@ def test_outputs_that_stay_far_off_are_a_warning(error, said):
             return {"mended": False}, []
 
     notes = []
-    onnx_quantize._agreeing(Judges(), {}, StepContext(), notes)
+    mending.agreeing(Judges(), {}, StepContext(), notes)
     assert [note.split(" that is")[0] for note in notes] == said
 
 
@@ -403,9 +432,9 @@ def test_a_mix_is_corrected_as_int8_was(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("images", "kept", "held"), [(32, 16, 8), (64, 16, 8), (8, 6, 2), (3, 3, 0), (1, 1, 0)])
 def test_no_image_that_judges_a_correction_is_one_that_made_it(images, kept, held):
-    found = [onnx_quantize._kept_as(index, images, hold=True) for index in range(images)]
+    found = [onnx_quantize.kept_as(index, images, hold=True) for index in range(images)]
     assert (found.count("kept"), found.count("held")) == (kept, held)
-    assert "held" not in [onnx_quantize._kept_as(index, images, hold=False) for index in range(images)]
+    assert "held" not in [onnx_quantize.kept_as(index, images, hold=False) for index in range(images)]
 
 
 def corrected(tmp_path, change):

@@ -399,13 +399,13 @@ def stored(tmp_path, kind, **options):
     path = tmp_path / "float.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     given = {"weight_bits": 4, "ends": 4, "group_size": 0, "rounding": "compensated", "images": 4}
-    given |= {"float_nodes": [], "float_operators": [], **options}
+    given |= {"float_nodes": [], "float_operators": [], "axes": {}, "agreement": 0.0, **options}
     turns = worker.begin({"fp32": str(path), "scratch": str(tmp_path), **given}, [])[0]["turns"]
     images = [np.cumsum(random.normal(size=shape), axis=-1).astype("f4") for _ in range(6)]
     gains = []
     for turn in range(turns):
         for index, image in enumerate(images[:4] if given["rounding"] == "compensated" else ()):
-            assert worker.gather({"turn": turn, "image": index}, [image])[0]["finite"]
+            assert worker.gather({"turn": turn, "image": index, "keep": True}, [image])[0]["finite"]
         gains += worker.round_weights({"turn": turn}, [])[0]["gains"]
     answer = worker.save({"out": str(tmp_path / "stored.onnx")}, [])[0]
     errors = []

@@ -12,7 +12,8 @@ from segexport.spec import Frozen
 class Calibration(Frozen):
     """Options of quantization after training; docs/quantization.md compares them.
 
-    w8 and w4 have no activation ranges; they use `images`, `rounding`, `ends`, `group_size` and the float ones.
+    w8 and w4 have no activation ranges; they use `images`, `rounding`, `ends`, `group_size` and `float_nodes`, and w4
+    `fallback` and `agreement`.
 
     Attributes:
         method: How activation ranges follow from observed values. `minmax`: all values. `percentile`: the inner
@@ -23,8 +24,8 @@ class Calibration(Frozen):
             int8 costs the outputs most.
         agreement: With `fallback`, the share of the calibration images' pixels that should keep their class. More
             operators stay float until it is reached, as long as half of the time that int8 saves is left, by an
-            estimate that is the same on every machine. In w4a8, layers get 8-bit weights as well, as long as half of
-            what 4 bits save of 8 is left. None: 0.995 in int8, 0.98 in w4a8. 0: nothing of this.
+            estimate that is the same on every machine. In w4 and w4a8, layers get 8-bit weights, as long as half of
+            what 4 bits save of 8 is left. None: 0.995 in int8, 0.98 with 4-bit weights. 0: nothing of this.
         percentile: Percent of the observed values inside the range.
         images: Number of calibration images, spread over the data.
         draws: Number of disjoint parts of the images that give separate ranges; the lineage records the mean and the
