@@ -99,11 +99,10 @@ def with_added(program: Program, added: Mapping[str, np.ndarray]) -> Program:
         if value is not None and value.shape == more.shape and of_channels:
             op.rename(held, changed.add_param(f"{held}.corrected", value + more))
             continue
-        out = changed.add_var(f"{name}.corrected", changed.shape(name))
-        for user in changed.consumers().get(name, []):
-            user.rename(name, out)
+        before = changed.add_var(f"{name}.uncorrected", changed.shape(name))
+        op.rename(name, before, inputs=False, outputs=True)  # the sum has the variable's name, and so its range
         bias = changed.add_param(f"{name}.bias", more)
-        sum = Op("elementwise_add", {"X": [name], "Y": [bias]}, {"Out": [out]})
+        sum = Op("elementwise_add", {"X": [before], "Y": [bias]}, {"Out": [name]})
         sum.set_attr("axis", 1)
         changed.insert_after(op, sum)
     changed.prune()

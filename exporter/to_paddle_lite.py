@@ -50,7 +50,7 @@ class ToPaddleLite:
     """Converts a Paddle program to `model.nb` (ARM) and `model.x86.nb` (the twin) with Paddle-Lite's Opt."""
 
     kind = "to_paddle_lite"
-    version = "24"
+    version = "25"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -107,7 +107,8 @@ class ToPaddleLite:
         elif precision is Precision.INT8:
             found = self._found(source, context)
             calibrated_on = found.calibrated_on
-            rounded, magnitudes = with_whole_weights(with_added(original, found.added), found.whole, found.floats)
+            rounded, magnitudes = with_whole_weights(original, found.whole, found.floats)
+            rounded = with_added(rounded, found.added)
             for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
             for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
             more += found.notes
