@@ -28,7 +28,7 @@ class Qat(Finetune):
     """
 
     kind = "qat"
-    version = "4"
+    version = "5"
     needs = ("paddle", "paddle2onnx", "onnx", "onnxruntime")
     worker = _WORKER
 

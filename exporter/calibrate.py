@@ -14,6 +14,7 @@ from segexport.exporter import program
 from segexport.exporter.onnx_quantize import QuantizeOnnx, quantize
 from segexport.exporter.quantization_ranges import (
     CONVOLUTIONS,
+    Grid,
     Ranges,
     onnx_convolutions,
     onnx_products,
@@ -37,7 +38,7 @@ class Calibrate:
     """Observes activation ranges and writes them to `ranges.json` beside the unchanged program."""
 
     kind = "calibrate"
-    version = "4"
+    version = "5"
     accepts = Format.PADDLE
     produces = Format.PADDLE
     needs = ("paddle2onnx", "onnx", "onnxruntime")
@@ -82,6 +83,7 @@ class Rounding(NamedTuple):
         floats: Outputs of all other convolutions.
         matrices: Output of a product with a matrix of weights -> integer weights (in, out), in the same way.
         added: Variable -> what bias correction adds to its channels.
+        read: Ranges of the convolutions' inputs, also of variables for which ONNX has another one with the same values.
     """
 
     ranges: Ranges
@@ -92,6 +94,7 @@ class Rounding(NamedTuple):
     matrices: Mapping[str, np.ndarray] = MappingProxyType({})
     floats: frozenset[str] = frozenset()
     added: Mapping[str, np.ndarray] = MappingProxyType({})
+    read: Mapping[str, Grid] = MappingProxyType({})
 
 
 def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: StepContext) -> Rounding:
@@ -112,9 +115,8 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
         nodes = onnx_nodes(folder / "model.onnx", context)
     graph = program.read(source.file("model"), source.file("params"))
     names, convolutions = onnx_to_program(graph, nodes), onnx_convolutions(graph, nodes)
-    read = read_by_convolutions(graph, nodes)  # also what operators gave that ONNX has not
-    seen = {var: done.ranges.tensors[tensor] for var, tensor in read.items() if tensor in done.ranges.tensors}
-    ranges = Ranges(tensors=done.ranges.renamed(names).tensors | seen)
+    ranges, of_onnx = done.ranges.renamed(names), read_by_convolutions(graph, nodes)
+    read = {var: done.ranges.tensors[name] for var, name in of_onnx.items() if name in done.ranges.tensors}
     added = {names[name]: value for name, value in done.added.items() if name in names}
     weights = frozenset(convolutions[name] for name in done.chosen if name in convolutions)
     floats = frozenset(op.output("Output") or "" for op in graph.ops if op.type in CONVOLUTIONS) - weights
@@ -134,4 +136,4 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
     notes += done.notes
-    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on, matrices, floats, added)
+    return Rounding(ranges, weights, whole, tuple(notes), done.calibrated_on, matrices, floats, added, read)

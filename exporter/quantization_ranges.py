@@ -116,7 +116,7 @@ def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, st
         program: The converted program.
         nodes: Nodes of the ONNX graph, in topological order.
     """
-    producers, consumers = program.producers(), program.consumers()
+    producers, consumers, fetched = program.producers(), program.consumers(), set(program.fetch_names)
     joined = {
         (op.type, tuple(sorted(name for slot in slots for name in op.inputs.get(slot, [])))): op.output("Out") or ""
         for kind, slots in _SAME.values()
@@ -129,7 +129,7 @@ def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, st
         op = _convolution(node, producers)
         if op is not None and (read := op.input("Input") or "") not in found.values():
             found.setdefault(node.inputs[0], read)
-        if op is not None and len(node.inputs) > 2:
+        if op is not None and len(node.inputs) > 2 and out not in fetched:
             found[out] = last_fused(program, op, consumers)
         elif out in program.vars:
             found[out] = out
@@ -166,9 +166,16 @@ def onnx_products(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]
 
 
 def _convolution(node: OnnxNode, producers: Mapping[str, Op]) -> Op | None:
-    """Finds the program's convolution: paddle2onnx names the node or its output after the operator's output."""
+    """Finds the program's convolution: paddle2onnx names the node or its output after the operator's output.
+
+    One that gives the program's output has that name instead, and is found by its filter.
+    """
     found = (producers.get(name) for name in (node.name, node.outputs[0]))
-    return next((op for op in found if op is not None and op.type in CONVOLUTIONS), None)
+    named = next((op for op in found if op is not None and op.type in CONVOLUTIONS), None)
+    if named is not None or node.kind not in ("Conv", "ConvTranspose"):
+        return named
+    same = [op for op in producers.values() if op.type in CONVOLUTIONS and op.input("Filter") == node.inputs[1]]
+    return same[0] if len(same) == 1 else None
 
 
 def last_fused(program: Program, convolution: Op, consumers: Mapping[str, list[Op]]) -> str:

@@ -109,8 +109,9 @@ class ToPaddleLite:
             calibrated_on = found.calibrated_on
             rounded, magnitudes = with_whole_weights(original, found.whole, found.floats)
             rounded = with_added(rounded, found.added)
-            for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
-            for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
+            ranges = Ranges(tensors={**found.ranges.tensors, **found.read})
+            for_arm, more = with_int8_marks(rounded, ranges, magnitudes)
+            for_x86, _ = with_int8_arithmetic(rounded, ranges, magnitudes)
             more += found.notes
         elif self._compensates and Ranges.of(source) is None:  # trained weights keep their nearest rounding
             found = self._found(source, context)

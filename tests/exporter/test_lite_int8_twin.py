@@ -11,7 +11,7 @@ from workshop import SIDE, Workshop
 from segexport.exporter import calibrate
 from segexport.exporter.lite_int8 import with_int8_arithmetic
 from segexport.exporter.program import Op, Program
-from segexport.exporter.quantization_ranges import Grid, OnnxNode, Ranges, onnx_to_program
+from segexport.exporter.quantization_ranges import Grid, OnnxNode, Ranges, onnx_convolutions, onnx_to_program
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.recipe.calibration import Calibration
@@ -167,6 +167,17 @@ def test_a_range_is_found_by_the_convolution_that_reads_it() -> None:
         OnnxNode("Conv", names[1][0], ["Clip.2", names[1][1], "b1"], ["fused.1"]),
     ]
     assert onnx_to_program(program, nodes)["Clip.2"] == second.input("Input")
+
+
+def test_a_convolution_that_gives_the_output_is_found_by_its_filter() -> None:
+    program, _ = network("relu")
+    first, second = (op for op in program.ops if op.type == "conv2d")
+    (out,) = program.fetch_names
+    last = OnnxNode("Conv", out, ["read", second.input("Filter") or "", "bias"], [out])
+    assert onnx_convolutions(program, [last]) == {out: second.output("Output")}
+    assert onnx_to_program(program, [last])[out] == out
+    second.inputs["Filter"] = first.inputs["Filter"]
+    assert onnx_convolutions(program, [last]) == {}  # either of them
 
 
 def classes() -> Program:
