@@ -70,6 +70,7 @@ class StoreWeights:
             checked = checked_images(data, source)
             notes += checked.notes
             options["images"] = len(data)
+        mends = data is not None and self.params.weight_bits == 4 and self.params.fallback
         options["axes"] = class_axes(source)
         options["agreement"] = AGREEMENT[4] if self.params.agreement is None else self.params.agreement
         gains: list[float] = []
@@ -85,7 +86,7 @@ class StoreWeights:
             with context.progress("rounding weights", begun["turns"] * (len(data) if data else 1)) as bar:
                 for turn in range(begun["turns"]):
                     for index, (name, tensors) in enumerate(fed(data, source) if data else ()):
-                        kept = turn == 0 and bool(kept_as(index, options["images"], hold=False))
+                        kept = mends and turn == 0 and bool(kept_as(index, options["images"], hold=False))
                         asked = {"turn": turn, "image": index, "keep": kept}
                         answer, _ = run.call("gather", asked, tensors, timeout_s=context.timeout_s)
                         if not answer["finite"]:
@@ -94,7 +95,7 @@ class StoreWeights:
                     gains += run.call("round", {"turn": turn}, timeout_s=context.timeout_s)[0]["gains"]
                     bar.advance(0 if data else 1)
             notes.append(how_rounded(gains, options))
-            if data and self.params.weight_bits == 4 and self.params.fallback:
+            if mends:
                 agreeing(run, {}, context, notes)
             answer, _ = run.call("save", {"out": str(out)}, timeout_s=context.timeout_s)
         notes += answer["notes"]

@@ -164,8 +164,8 @@ class MixedPrecision:
         left, model, correction = tried[tuple(names)]
         saved = (floats - estimates.nanoseconds(left)) / (floats - int8) if int8 < floats else None
         floated = [name for name in names if name in work]
-        widened = {self._narrow[name]: weights[name] for name in self._narrow.keys() & left}
-        widened = {weight: widened[weight] for weight in widened.keys() & wide(names)}
+        eight = wide(names)
+        widened = {weight: weights[name] for name, weight in self._narrow.items() if name in left and weight in eight}
         share = sum(work[name] for name in floated)
         return Mix(floated, set(widened), left, model, correction, after, share, sum(widened.values()), saved)
 

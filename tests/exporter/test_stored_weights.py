@@ -8,7 +8,7 @@ from graphs import Graph
 from installed import require, require_worker
 from workshop import Workshop
 
-from segexport.errors import InputError
+from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.same_as_source import difference, made_inputs, outputs_of
 from segexport.pipeline.registry import make_step, runtime_for, target_named
 from segexport.pipeline.step import StepContext
@@ -143,5 +143,5 @@ def test_eight_bits_need_no_images_unless_they_are_calibrated(to):
 def test_weights_of_four_bits_are_refused_by_litert(workshop):
     require_worker("ai_edge_litert")
     stored, _ = exported(workshop, "openvino", "w4")
-    with pytest.raises(Exception, match="w4 already"):
+    with pytest.raises(UnsupportedModelError, match="w4 already"):
         workshop.made(make_step("to_litert", {}), stored)
