@@ -37,7 +37,7 @@ def planted(arguments, arrays):
     end = plan[what].pop(0) if plan.get(what) else ""
     PLAN.write_text(json.dumps(plan))
     if end == "NOTHING":
-        return {{"version": "1", "left_out": []}}, []
+        return {{"version": "1", "left_out": [], "rounded": []}}, []
     if end == "HANG":
         time.sleep(60)
     if end == "MEMORY":
