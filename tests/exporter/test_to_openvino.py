@@ -19,6 +19,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError, UnsupportedModelError, WorkerError
 from segexport.exporter.from_openvino import adopt_openvino
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.onnx_quantize import QuantizeOnnx
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.openvino import OpenVinoExport
 from segexport.exporter.to_onnx import ToOnnx
@@ -135,6 +136,25 @@ def test_attention_with_biases_for_each_window_is_converted(workshop):
     made = workshop.made(ToOpenVino(), source)
     expected = outputs(source)
     np.testing.assert_allclose(outputs(made), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_extremes_of_floats_that_are_rounded_behind(workshop):
+    """OpenVINO by itself keeps them in the bytes of their rounding, and loses their fractions and signs."""
+    require("paddle2onnx")
+    require_worker("openvino")
+    graph, dims = Graph(), (1, 8, SIDE, SIDE)
+    conv = {"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    inputs = {"Input": graph.feed(1, 3, SIDE, SIDE), "Filter": graph.noise(8, 3, 1, 1)}
+    x = graph.op("tanh", {"X": graph.op("conv2d", inputs, dims, slot="Output", **conv)}, dims)
+    reduced = {"dim": [1], "keep_dim": True, "reduce_all": False, "in_dtype": -1, "out_dtype": -1}
+    ends = [graph.op(f"reduce_{kind}", {"X": x}, (1, 1, SIDE, SIDE), **reduced) for kind in ("max", "min")]
+    both = graph.op("concat", {"X": ends}, (1, 2, SIDE, SIDE), axis=1)
+    inputs = {"Input": both, "Filter": graph.noise(4, 2, 1, 1)}
+    found = graph.op("conv2d", inputs, (1, 4, SIDE, SIDE), slot="Output", **conv)
+    fp32 = workshop.made(ToOnnx(), workshop.imported(graph.program(found)))
+    int8 = workshop.made(QuantizeOnnx(), fp32)
+    expected = outputs(int8)
+    np.testing.assert_allclose(outputs(workshop.made(ToOpenVino(), int8)), expected, atol=0.02 * np.ptp(expected))
 
 
 def test_the_manifest_is_the_onnx_exports_with_other_files(exports):
