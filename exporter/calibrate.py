@@ -38,7 +38,7 @@ class Calibrate:
     """Observes activation ranges and writes them to `ranges.json` beside the unchanged program."""
 
     kind = "calibrate"
-    version = "5"
+    version = "6"
     accepts = Format.PADDLE
     produces = Format.PADDLE
     needs = ("paddle2onnx", "onnx", "onnxruntime")

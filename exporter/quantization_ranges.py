@@ -126,7 +126,7 @@ def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, st
     found = {name: name for name in program.feed_names}
     for node in nodes:
         out = node.outputs[0]
-        op = _convolution(node, producers)
+        op = _convolution(node, program, producers)
         if op is not None and (read := op.input("Input") or "") not in found.values():
             found.setdefault(node.inputs[0], read)
         if op is not None and len(node.inputs) > 2 and out not in fetched:
@@ -143,14 +143,14 @@ def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, st
 def onnx_convolutions(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
     """Maps the names of ONNX convolutions to the outputs of the program's convolutions."""
     producers = program.producers()
-    pairs = ((node.name, _convolution(node, producers)) for node in nodes)
+    pairs = ((node.name, _convolution(node, program, producers)) for node in nodes)
     return {name: op.output("Output") or "" for name, op in pairs if op is not None}
 
 
 def read_by_convolutions(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
     """Maps the inputs of the program's convolutions to the ONNX tensors that are read instead."""
     producers = program.producers()
-    pairs = ((node, _convolution(node, producers)) for node in nodes)
+    pairs = ((node, _convolution(node, program, producers)) for node in nodes)
     return {op.input("Input") or "": node.inputs[0] for node, op in pairs if op is not None}
 
 
@@ -165,17 +165,21 @@ def onnx_products(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]
     }
 
 
-def _convolution(node: OnnxNode, producers: Mapping[str, Op]) -> Op | None:
+def _convolution(node: OnnxNode, program: Program, producers: Mapping[str, Op]) -> Op | None:
     """Finds the program's convolution: paddle2onnx names the node or its output after the operator's output.
 
-    One that gives the program's output has that name instead, and is found by its filter.
+    One that gives the program's output has that name instead, with all that is fused into it: the convolution is behind
+    that in the program.
     """
     found = (producers.get(name) for name in (node.name, node.outputs[0]))
     named = next((op for op in found if op is not None and op.type in CONVOLUTIONS), None)
     if named is not None or node.kind not in ("Conv", "ConvTranspose"):
         return named
-    same = [op for op in producers.values() if op.type in CONVOLUTIONS and op.input("Filter") == node.inputs[1]]
-    return same[0] if len(same) == 1 else None
+    behind = producers.get(node.outputs[0])
+    while behind is not None and behind.type not in CONVOLUTIONS:
+        computed = [name for names in behind.inputs.values() for name in names if not is_constant(program, name)]
+        behind = producers.get(computed[0]) if len(computed) == 1 else None
+    return behind
 
 
 def last_fused(program: Program, convolution: Op, consumers: Mapping[str, list[Op]]) -> str:

@@ -169,15 +169,25 @@ def test_a_range_is_found_by_the_convolution_that_reads_it() -> None:
     assert onnx_to_program(program, nodes)["Clip.2"] == second.input("Input")
 
 
-def test_a_convolution_that_gives_the_output_is_found_by_its_filter() -> None:
+def test_a_convolution_that_gives_the_output_is_found_behind_it() -> None:
+    """Not by its filter: an exporter stores equal filters once, under the name of one of them."""
     program, _ = network("relu")
     first, second = (op for op in program.ops if op.type == "conv2d")
     (out,) = program.fetch_names
-    last = OnnxNode("Conv", out, ["read", second.input("Filter") or "", "bias"], [out])
-    assert onnx_convolutions(program, [last]) == {out: second.output("Output")}
-    assert onnx_to_program(program, [last])[out] == out
-    second.inputs["Filter"] = first.inputs["Filter"]
-    assert onnx_convolutions(program, [last]) == {}  # either of them
+    for filter in (second.input("Filter"), first.input("Filter"), "folded"):
+        last = OnnxNode("Conv", "of the output", ["read", filter or "", "bias"], [out])
+        assert onnx_convolutions(program, [last]) == {"of the output": second.output("Output")}
+        assert onnx_to_program(program, [last])[out] == out
+    sum = graph_of_a_sum()
+    last = OnnxNode("Conv", "of the output", ["read", "filter"], [*sum.fetch_names])
+    assert onnx_convolutions(sum, [last]) == {}  # of two convolutions
+
+
+def graph_of_a_sum() -> Program:
+    graph = Graph()
+    x = graph.feed(*DIMS)
+    both = {slot: _convolution(graph, x) for slot in ("X", "Y")}
+    return graph.program(graph.op("elementwise_add", both, DIMS, axis=-1))
 
 
 def classes() -> Program:
