@@ -108,6 +108,7 @@ def _write_hard_swish(model) -> None:
 def save(model, out: str, *, half: bool) -> None:
     """Writes the `.xml` without white space, which takes a third of it, and the `.bin`."""
     _round_before_extremes(model)
+    _count_padding_apart(model)
     _fold_biases(model)
     _share_limits(model)
     ov.save_model(model, out, half)
@@ -147,6 +148,41 @@ def _limits(rounding) -> list:
 def _is_extreme(value) -> bool:
     """Whether a value is the extreme of others, with one reader."""
     return value.get_node().get_type_name() in ("ReduceMax", "ReduceMin") and len(value.get_target_inputs()) == 1
+
+
+def _count_padding_apart(model) -> None:
+    """Writes averages that count their padding as averages that do not, times the share of each window that is inside.
+
+    OpenVINO 2026.4 pads rounded values with the byte 0, which is not the value 0 where values can be negative.
+    """
+    nodes = model.get_ordered_ops()
+    if not any(node.get_type_name() == "FakeQuantize" for node in nodes):
+        return
+    for node in nodes:
+        if node.get_type_name() == "AvgPool" and _counts_padding(node.get_attributes()):
+            images, pool = node.input_value(0), node.get_attributes()
+            averages, shares = _averages(images, pool, True), _averages(_ones_like(images), pool, False)
+            whole = opset8.multiply(averages, shares)
+            whole.output(0).set_names(node.output(0).get_names())
+            replace_node(node, whole)
+
+
+def _counts_padding(pool: dict) -> bool:
+    return not pool["exclude-pad"] and any((*pool["pads_begin"], *pool["pads_end"]))
+
+
+def _averages(images, pool: dict, without_padding: bool):
+    pads = pool["pads_begin"], pool["pads_end"]
+    rounding, auto = pool["rounding_type"], pool["auto_pad"]
+    return opset8.avg_pool(images, pool["strides"], *pads, pool["kernel"], without_padding, rounding, auto)
+
+
+def _ones_like(images):
+    """One image of one channel that is 1 everywhere, of the same height and width."""
+    spatial = np.arange(2, images.get_partial_shape().rank.get_length())
+    sizes = opset8.gather(opset8.shape_of(images), spatial, np.int64(0))
+    ones = opset8.broadcast(np.float32(1), opset8.concat([np.ones(2, np.int64), sizes], 0))
+    return ones.output(0)
 
 
 def _fold_biases(model) -> None:

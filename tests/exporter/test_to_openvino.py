@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -138,21 +139,34 @@ def test_attention_with_biases_for_each_window_is_converted(workshop):
     np.testing.assert_allclose(outputs(made), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_extremes_of_floats_that_are_rounded_behind(workshop):
+def extremes(graph: Graph, x: str) -> str:
     """OpenVINO by itself keeps them in the bytes of their rounding, and loses their fractions and signs."""
-    require("paddle2onnx")
-    require_worker("openvino")
-    graph, dims = Graph(), (1, 8, SIDE, SIDE)
-    conv = {"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
-    inputs = {"Input": graph.feed(1, 3, SIDE, SIDE), "Filter": graph.noise(8, 3, 1, 1)}
-    x = graph.op("tanh", {"X": graph.op("conv2d", inputs, dims, slot="Output", **conv)}, dims)
+    x = graph.op("tanh", {"X": x}, (1, 8, SIDE, SIDE))
     reduced = {"dim": [1], "keep_dim": True, "reduce_all": False, "in_dtype": -1, "out_dtype": -1}
     ends = [graph.op(f"reduce_{kind}", {"X": x}, (1, 1, SIDE, SIDE), **reduced) for kind in ("max", "min")]
-    both = graph.op("concat", {"X": ends}, (1, 2, SIDE, SIDE), axis=1)
-    inputs = {"Input": both, "Filter": graph.noise(4, 2, 1, 1)}
-    found = graph.op("conv2d", inputs, (1, 4, SIDE, SIDE), slot="Output", **conv)
-    fp32 = workshop.made(ToOnnx(), workshop.imported(graph.program(found)))
-    int8 = workshop.made(QuantizeOnnx(), fp32)
+    return graph.op("concat", {"X": ends}, (1, 2, SIDE, SIDE), axis=1)
+
+
+def averages(graph: Graph, x: str) -> str:
+    """OpenVINO by itself pads rounded values with the byte 0."""
+    attrs = {"pooling_type": "avg", "ksize": [3, 3], "strides": [1, 1], "paddings": [1, 1], "exclusive": False}
+    attrs |= {"global_pooling": False, "adaptive": False, "ceil_mode": False, "padding_algorithm": "EXPLICIT"}
+    return graph.op("pool2d", {"X": x}, (1, 8, SIDE, SIDE), data_format="NCHW", **attrs)
+
+
+@pytest.mark.parametrize("between", [extremes, averages])
+def test_int8_gives_what_onnx_runtime_gives(workshop: Workshop, between: Callable[[Graph, str], str]) -> None:
+    require("paddle2onnx")
+    require_worker("openvino")
+    graph = Graph()
+    attrs = {"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+
+    def convolved(x: str, count: int) -> str:
+        inputs = {"Input": x, "Filter": graph.noise(count, graph.shape(x)[1], 1, 1)}
+        return graph.op("conv2d", inputs, (1, count, SIDE, SIDE), slot="Output", **attrs)
+
+    found = convolved(between(graph, convolved(graph.feed(1, 3, SIDE, SIDE), 8)), 4)
+    int8 = workshop.made(QuantizeOnnx(), workshop.made(ToOnnx(), workshop.imported(graph.program(found))))
     expected = outputs(int8)
     np.testing.assert_allclose(outputs(workshop.made(ToOpenVino(), int8)), expected, atol=0.02 * np.ptp(expected))
 
