@@ -30,7 +30,7 @@ class ToNcnn:
     """Converts ONNX to `model.ncnn.param` and `model.ncnn.bin` with pnnx."""
 
     kind = "to_ncnn"
-    version = "6"
+    version = "7"
     accepts = Format.ONNX
     produces = Format.NCNN
     needs = ("ncnn", "pnnx")

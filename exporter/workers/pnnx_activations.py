@@ -22,17 +22,34 @@ def _selu_by_elu(graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, _cons
 
 
 def _softsign_by_quotient(graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, _constants: Arrays) -> Others:
-    """Replaces a `Softsign`, which ncnn lacks, by x / (1 + relu(x) + relu(-x)); of 1 + |x| pnnx makes it again."""
+    """Replaces a `Softsign`, which ncnn lacks, by x / (1 + |x|)."""
     (x,), (made,) = node.input, node.output
-    one, up, turned, down, size, more = (f"{made}.{name}" for name in ("one", "up", "neg", "down", "abs", "more"))
+    one, size, more = (f"{made}.{name}" for name in ("one", "abs", "more"))
     graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), one))
+    return [
+        *_magnitude(x, size, size),
+        helper.make_node("Add", [size, one], [more], more),
+        helper.make_node("Div", [x, more], [made], node.name),
+    ]
+
+
+def _magnitude_of_quotient(graph: onnx.GraphProto, node: NodeProto, _shapes: Shapes, _constants: Arrays) -> Others:
+    """Replaces the |x| of x / (1 + |x|)."""
+    (x,), (made,) = node.input, node.output
+    sums = {reader.output[0] for reader in graph.node if reader.op_type == "Add" and made in reader.input}
+    if any(reader.op_type == "Div" and reader.input[0] == x and reader.input[1] in sums for reader in graph.node):
+        return _magnitude(x, made, node.name)
+    return None
+
+
+def _magnitude(x: str, made: str, name: str) -> list[NodeProto]:
+    """relu(x) + relu(-x): of |x| in x / (1 + |x|), pnnx makes a softsign, which ncnn lacks."""
+    up, turned, down = (f"{made}.{part}" for part in ("up", "neg", "down"))
     return [
         helper.make_node("Relu", [x], [up], up),
         helper.make_node("Neg", [x], [turned], turned),
         helper.make_node("Relu", [turned], [down], down),
-        helper.make_node("Add", [up, down], [size], size),
-        helper.make_node("Add", [size, one], [more], more),
-        helper.make_node("Div", [x, more], [made], node.name),
+        helper.make_node("Add", [up, down], [made], name),
     ]
 
 
@@ -76,6 +93,7 @@ def _axis_from_front(_graph: onnx.GraphProto, node: NodeProto, shapes: Shapes, _
 
 
 RULES = {
+    "Abs": _magnitude_of_quotient,
     "LogSoftmax": _axis_from_front,
     "Selu": _selu_by_elu,
     "Softmax": _axis_from_front,

@@ -443,6 +443,18 @@ def test_a_value_without_its_tangent(workshop, source, tmp_path):
     require_equal(workshop, ended(source, tmp_path / "shrink", nodes, shape))
 
 
+def test_a_quotient_that_pnnx_takes_for_a_softsign(workshop, source, tmp_path):
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Abs", ["whole"], ["size"], "abs"),
+        helper.make_node("Constant", [], ["one"], value_float=1.0),
+        helper.make_node("Add", ["one", "size"], ["more"], "add"),
+        helper.make_node("Div", ["whole", "more"], [""], "div"),
+    ]
+    require_equal(workshop, ended(source, tmp_path / "quotient", nodes, source.manifest.outputs[0].shape))
+
+
 def test_a_selu(workshop, source, tmp_path):
     from onnx import helper
 
