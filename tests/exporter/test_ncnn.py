@@ -9,13 +9,14 @@ import pytest
 from graphs import Graph
 from installed import require, require_worker
 from test_mnn import network, with_context
-from workshop import Workshop
+from workshop import SIDE, Workshop
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.program import Program
 from segexport.exporter.same_as_source import difference, made_inputs, outputs_of
 from segexport.exporter.to_ncnn import ToNcnn
+from segexport.exporter.to_onnx import ToOnnx
 from segexport.measure.audit import NOT_RUN, Audit
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
@@ -443,16 +444,15 @@ def test_a_value_without_its_tangent(workshop, source, tmp_path):
     require_equal(workshop, ended(source, tmp_path / "shrink", nodes, shape))
 
 
-def test_a_quotient_that_pnnx_takes_for_a_softsign(workshop, source, tmp_path):
-    from onnx import helper
-
-    nodes = [
-        helper.make_node("Abs", ["whole"], ["size"], "abs"),
-        helper.make_node("Constant", [], ["one"], value_float=1.0),
-        helper.make_node("Add", ["one", "size"], ["more"], "add"),
-        helper.make_node("Div", ["whole", "more"], [""], "div"),
-    ]
-    require_equal(workshop, ended(source, tmp_path / "quotient", nodes, source.manifest.outputs[0].shape))
+def test_a_quotient_that_pnnx_takes_for_a_softsign(workshop):
+    graph, dims = Graph(), (1, 4, SIDE, SIDE)
+    conv = {"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    image = graph.feed(1, 3, SIDE, SIDE)
+    x = graph.op("conv2d", {"Input": image, "Filter": graph.noise(4, 3, 1, 1)}, dims, slot="Output", **conv)
+    more = graph.op("scale", {"X": graph.op("abs", {"X": x}, dims)}, dims, scale=1.0, bias=1.0, bias_after_scale=True)
+    share = graph.op("elementwise_div", {"X": x, "Y": more}, dims, axis=-1)
+    found = graph.op("conv2d", {"Input": share, "Filter": graph.noise(4, 4, 1, 1)}, dims, slot="Output", **conv)
+    require_equal(workshop, workshop.made(ToOnnx(), workshop.imported(graph.program(found))))
 
 
 def test_a_selu(workshop, source, tmp_path):
