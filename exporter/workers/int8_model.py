@@ -40,7 +40,7 @@ def int8_model(
         extra_options={
             "ActivationSymmetric": symmetric,
             "OpTypesToExcludeOutputQuantization": sorted(PRODUCTS) if options["inputs_only"] else [],
-            "TensorQuantOverrides": {name: [{"symmetric": True}] for name in sorted(_stacks(model))},
+            "TensorQuantOverrides": {name: [{"symmetric": True}] for name in sorted(_of_one_scale(model))},
         },
     )
     try:
@@ -55,10 +55,16 @@ def int8_model(
     return quantizer.model.model
 
 
-def _stacks(model: onnx.ModelProto) -> set[str]:
-    """Constant stacks of matrices, which get one scale: ONNX Runtime writes scales that its own product refuses."""
+def _of_one_scale(model: onnx.ModelProto) -> set[str]:
+    """Constants of matrix products that get one scale: stacks of matrices, and those on the left.
+
+    ONNX Runtime writes scales for stacks that its own product refuses, and scales for the columns of matrices on the
+    left, over which the product adds.
+    """
     deep = {value.name for value in model.graph.initializer if len(value.dims) > 2}
-    return deep & {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
+    products = [node for node in model.graph.node if node.op_type == "MatMul"]
+    left = {value.name for value in model.graph.initializer} & {node.input[0] for node in products}
+    return left | deep & {node.input[1] for node in products}
 
 
 def require_varied(ranges: Mapping[str, tuple[float, float]]) -> None:

@@ -116,18 +116,22 @@ class LiteRtGraph:
     def _constant(self, name: str, order: Order, integer: bool) -> int:
         held = self.source.held.get(name)
         if integer and held is not None:
-            return self.constant(
-                held.integers.transpose(order), name, TensorRounding((float(held.scales[0]),), held.zero)
-            )
+            return self.constant(held.integers.transpose(order), name, self.rounding_of(name))
         return self.constant(self.source.constants[name].transpose(order), name)
+
+    def rounding_of(self, name: str) -> TensorRounding:
+        """The scale and zero point of a constant."""
+        held = self.source.held[name]
+        if len(set(held.scales)) > 1:
+            raise self.unsupported(f"reads {name}, whose channels have a scale each")
+        return TensorRounding((float(held.scales[0]),), held.zero)
 
     def _widened(self, name: str, rank: int, order: Order, integer: bool) -> int:
         shape = (1,) * (rank - len(self.shape(name))) + self.shape(name)
         held = self.source.held.get(name)
         if name in self.source.constants:
             if integer and held is not None:
-                rounding = TensorRounding((float(held.scales[0]),), held.zero)
-                return self.constant(held.integers.reshape(shape).transpose(order), name, rounding)
+                return self.constant(held.integers.reshape(shape).transpose(order), name, self.rounding_of(name))
             return self.constant(self.source.constants[name].reshape(shape).transpose(order), name)
         widened = self.reshaped(self._in_order(name, plain(len(self.shape(name))), integer), shape, name, integer)
         return self.moved(widened, list(order), name, integer)

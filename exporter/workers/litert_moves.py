@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from litert_arithmetic import Rule, alias, common_order
-from litert_file import TensorRounding
 from litert_graph import LiteRtGraph, channels_last
 
 
@@ -17,8 +16,7 @@ def concat(graph: LiteRtGraph) -> None:
     if graph.node.integer:  # LiteRT's int8 kernel supports only one scale
         wanted = graph.source.roundings[graph.node.outputs[0]]
         for place, name in enumerate(graph.node.inputs):
-            held = graph.source.held.get(name)
-            has = TensorRounding((float(held.scales[0]),), held.zero) if held else graph.source.roundings[name]
+            has = graph.rounding_of(name) if name in graph.source.held else graph.source.roundings[name]
             if has != wanted:
                 shape = graph.file.shape(inputs[place])
                 inputs[place] = graph.temporary("QUANTIZE", [inputs[place]], shape, "int8", name, wanted)
