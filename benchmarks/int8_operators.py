@@ -125,6 +125,19 @@ OPERATORS: dict[str, Operator] = {
     "instance norm": F.instance_norm,
     "unit length": lambda x: F.normalize(x, axis=1),
     "prelu": lambda x: F.prelu(x, paddle.full([1], 0.2)),
+    "prelu of channels": nn.PReLU(CHANNELS),
+    "batch norm": nn.BatchNorm2D(CHANNELS),
+    "group norm": nn.GroupNorm(4, CHANNELS),
+    "convolution": nn.Conv2D(CHANNELS, 24, 3, stride=2, padding=1),
+    "convolution 1x5": nn.Conv2D(CHANNELS, 24, (1, 5), padding=(0, 2)),
+    "convolution, dilated": nn.Conv2D(CHANNELS, 24, 3, padding=2, dilation=2),
+    "convolution, grouped": nn.Conv2D(CHANNELS, 24, 3, padding=1, groups=4),
+    "convolution, depthwise": nn.Conv2D(CHANNELS, CHANNELS, 3, padding=1, groups=CHANNELS),
+    "convolution, depthwise 2": nn.Conv2D(CHANNELS, 2 * CHANNELS, 5, padding=2, groups=CHANNELS),
+    "transposed convolution": nn.Conv2DTranspose(CHANNELS, 8, 4, stride=2, padding=1),
+    "transposed convolution, uneven": nn.Conv2DTranspose(CHANNELS, 8, 3, stride=2, padding=1, output_padding=1),
+    "transposed convolution, depthwise": nn.Conv2DTranspose(CHANNELS, CHANNELS, 2, stride=2, groups=CHANNELS),
+    "linear": nn.Linear(SIDE, 24),
 }
 WAYS: dict[str, Operator] = {"conv": lambda x: x, "relu": F.relu, "tanh": F.tanh}  # between a convolution and it
 
