@@ -12,7 +12,7 @@ import node_names
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, external_data_helper, helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 from worker_host import WorkerFailure, exhausted
 
 # First ONNX Runtime release that reads an opset of the default domain.
@@ -106,7 +106,8 @@ def half(arguments, _arrays):
     model = onnx.load(arguments["fp32"])
     for index, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
-    float_nodes = _normalizations(model.graph)
+    outside = _with_weights_outside_half(model.graph)
+    float_nodes = list(dict.fromkeys((*_normalizations(model.graph), *outside)))
     model = convert_float_to_float16(model, keep_io_types=True, node_block_list=float_nodes)
     OnnxModel.graph_topological_sort(model.graph)  # the converter appends its casts
     _strip(model, keep_metadata=True)
@@ -114,7 +115,19 @@ def half(arguments, _arrays):
     _session(model)
     with open(arguments["out"], "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
-    return {**_io(model), "notes": []}, []
+    return {**_io(model), "outside": outside}, []
+
+
+def _with_weights_outside_half(graph) -> list[str]:
+    """Names of the products with weights that fp16 cannot hold: ONNX Runtime's converter would clip them."""
+    held, limits, found = {value.name: value for value in graph.initializer}, np.finfo(np.float16), []
+    for node in graph.node:
+        weights = held.get(node.input[1]) if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") else None
+        if weights is not None and weights.data_type == TensorProto.FLOAT:
+            largest = np.abs(numpy_helper.to_array(weights)).max(initial=0)
+            if largest > limits.max or 0 < largest < limits.tiny:
+                found.append(node.name)
+    return found
 
 
 def _normalizations(graph) -> list[str]:
