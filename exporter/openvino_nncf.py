@@ -24,7 +24,7 @@ class QuantizeWithNncf:
     """Converts fp32 to int8: asymmetric activations, symmetric weights per channel, corrected biases."""
 
     kind = "openvino_nncf"
-    version = "5"
+    version = "6"
     accepts = Format.OPENVINO
     produces = Format.OPENVINO
     needs = _TOOLS

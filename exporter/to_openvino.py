@@ -20,7 +20,7 @@ class ToOpenVino:
     """Converts the operators and constants; folds BatchNorm and constant arithmetic."""
 
     kind = "to_openvino"
-    version = "4"
+    version = "5"
     accepts = Format.ONNX
     produces = Format.OPENVINO
     needs = OPENVINO_TOOLS

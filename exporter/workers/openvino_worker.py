@@ -107,7 +107,7 @@ def _write_hard_swish(model) -> None:
 
 def save(model, out: str, *, half: bool) -> None:
     """Writes the `.xml` without white space, which takes a third of it, and the `.bin`."""
-    _round_before_extremes(model)
+    _read_extremes_twice(model)
     _count_padding_apart(model)
     _fold_biases(model)
     _share_limits(model)
@@ -118,36 +118,23 @@ def save(model, out: str, *, half: bool) -> None:
         file.write(text)
 
 
-def _round_before_extremes(model) -> None:
-    """Rounds what ReduceMax and ReduceMin read instead of their results, alone or concatenated with others.
+def _read_extremes_twice(model) -> None:
+    """Gives the results of ReduceMax and ReduceMin two readers: max(x, x) instead of x.
 
-    Rounding keeps the order. OpenVINO 2026.4 keeps the extremes that it has found so far in the bytes of the rounded
-    result, where floats lose their fractions and signed bytes their signs.
+    OpenVINO 2026.4 fuses what alone reads a result, and keeps the extremes that it has found so far in the bytes that
+    are written then, where floats lose their fractions and signed bytes their signs.
     """
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "FakeQuantize" and all(np.prod(limit.get_shape()) == 1 for limit in _limits(node)):
-            rounded = node.input_value(0)
-            joins = rounded.get_node().get_type_name() == "Concat" and len(rounded.get_target_inputs()) == 1
-            parts = rounded.get_node().inputs() if joins else [node.input(0)]
-            if any(_is_extreme(part.get_source_output()) for part in parts):
-                for part in parts:
-                    value = part.get_source_output()
-                    place = value.get_node().input(0) if _is_extreme(value) else part
-                    levels = node.get_attributes()["levels"]
-                    before = opset8.fake_quantize(place.get_source_output(), *_limits(node), levels)
-                    place.replace_source_output(before.output(0))
-                names = node.output(0).get_names()
-                node.output(0).replace(node.input_value(0))
-                node.input_value(0).add_names(names)
-
-
-def _limits(rounding) -> list:
-    return [rounding.input_value(place) for place in range(1, 5)]
-
-
-def _is_extreme(value) -> bool:
-    """Whether a value is the extreme of others, with one reader."""
-    return value.get_node().get_type_name() in ("ReduceMax", "ReduceMin") and len(value.get_target_inputs()) == 1
+    nodes = model.get_ordered_ops()
+    if not any(node.get_type_name() == "FakeQuantize" for node in nodes):
+        return
+    for node in nodes:
+        if node.get_type_name() in ("ReduceMax", "ReduceMin"):
+            readers, names = node.output(0).get_target_inputs(), node.output(0).get_names()
+            same = opset8.maximum(node.output(0), node.output(0)).output(0)
+            for reader in readers:
+                reader.replace_source_output(same)
+            node.output(0).set_names(set())
+            same.set_names(names)
 
 
 def _count_padding_apart(model) -> None:

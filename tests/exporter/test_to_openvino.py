@@ -139,12 +139,16 @@ def test_attention_with_biases_for_each_window_is_converted(workshop):
     np.testing.assert_allclose(outputs(made), expected, atol=1e-4 * np.abs(expected).max())
 
 
-def extremes(graph: Graph, x: str) -> str:
+def extremes(graph: Graph, x: str, then: str = "assign") -> str:
     """OpenVINO by itself keeps them in the bytes of their rounding, and loses their fractions and signs."""
-    x = graph.op("tanh", {"X": x}, (1, 8, SIDE, SIDE))
+    x, dims = graph.op("tanh", {"X": x}, (1, 8, SIDE, SIDE)), (1, 1, SIDE, SIDE)
     reduced = {"dim": [1], "keep_dim": True, "reduce_all": False, "in_dtype": -1, "out_dtype": -1}
-    ends = [graph.op(f"reduce_{kind}", {"X": x}, (1, 1, SIDE, SIDE), **reduced) for kind in ("max", "min")]
-    return graph.op("concat", {"X": ends}, (1, 2, SIDE, SIDE), axis=1)
+    ends = [graph.op(f"reduce_{kind}", {"X": x}, dims, **reduced) for kind in ("max", "min")]
+    return graph.op("concat", {"X": [graph.op(then, {"X": end}, dims) for end in ends]}, (1, 2, SIDE, SIDE), axis=1)
+
+
+def shares_of_extremes(graph: Graph, x: str) -> str:
+    return extremes(graph, x, "sigmoid")
 
 
 def averages(graph: Graph, x: str) -> str:
@@ -154,7 +158,7 @@ def averages(graph: Graph, x: str) -> str:
     return graph.op("pool2d", {"X": x}, (1, 8, SIDE, SIDE), data_format="NCHW", **attrs)
 
 
-@pytest.mark.parametrize("between", [extremes, averages])
+@pytest.mark.parametrize("between", [extremes, shares_of_extremes, averages])
 def test_int8_gives_what_onnx_runtime_gives(workshop: Workshop, between: Callable[[Graph, str], str]) -> None:
     require("paddle2onnx")
     require_worker("openvino")
