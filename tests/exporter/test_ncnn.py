@@ -452,7 +452,7 @@ def test_a_quotient_that_pnnx_takes_for_a_softsign(workshop):
     more = graph.op("scale", {"X": graph.op("abs", {"X": x}, dims)}, dims, scale=1.0, bias=1.0, bias_after_scale=True)
     share = graph.op("elementwise_div", {"X": x, "Y": more}, dims, axis=-1)
     found = graph.op("conv2d", {"Input": share, "Filter": graph.noise(4, 4, 1, 1)}, dims, slot="Output", **conv)
-    require_equal(workshop, workshop.made(ToOnnx(), workshop.imported(graph.program(found))))
+    require_equal(workshop, workshop.made(ToOnnx(), workshop.imported(graph.program(found), "quotient")))
 
 
 def test_a_selu(workshop, source, tmp_path):
