@@ -61,11 +61,14 @@ def paddle_at(size: tuple[int, int], free: Program, tools: Toolchain) -> list[np
     return tools.paddle(fix_input_shape(free, {free.feed_names[0]: (1, 3, *size)}), feed(free, size))
 
 
-def assert_same(found: list[np.ndarray], reference: list[np.ndarray], tolerance: float = 1e-4) -> None:
+def assert_same(
+    found: list[np.ndarray], reference: list[np.ndarray], tolerance: float = 1e-4, share: float = 0.0
+) -> None:
+    """`share`: of the values that may differ more."""
     assert [one.shape for one in found] == [one.shape for one in reference]
     for a, b in zip(found, reference, strict=True):
-        assert np.abs(a - b).max() <= tolerance * np.abs(b).max()
-        assert (a.argmax(1) == b.argmax(1)).mean() >= 0.9999
+        assert (np.abs(a - b) > tolerance * np.abs(b).max()).mean() <= share
+        assert (a.argmax(1) == b.argmax(1)).mean() >= 0.9999 - share
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -76,7 +79,9 @@ def test_an_export_of_free_size_at_two_sizes(name: str, exports: dict, tools: To
     for size in SIZES:
         found, reference = tools.onnx(rewritten, feed(free, size)), paddle_at(size, free, tools)
         assert reference[0].shape[2:] == size
-        assert_same(found, reference)
+        # Where two values of a pool's window are equal but for rounding, the processor decides which one an unpool moves.
+        unpools = any(op.type == "unpool" for op in free.ops)
+        assert_same(found, reference, share=0.01 if unpools else 0.0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
