@@ -79,7 +79,7 @@ def test_an_export_of_free_size_at_two_sizes(name: str, exports: dict, tools: To
     for size in SIZES:
         found, reference = tools.onnx(rewritten, feed(free, size)), paddle_at(size, free, tools)
         assert reference[0].shape[2:] == size
-        # Where two values of a pool's window are equal but for rounding, the processor decides which one an unpool moves.
+        # Where two values of a pool's window are equal but for rounding, the processor decides which one is unpooled.
         unpools = any(op.type == "unpool" for op in free.ops)
         assert_same(found, reference, share=0.01 if unpools else 0.0)
 
